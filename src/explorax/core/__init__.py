@@ -1,0 +1,1 @@
+"""The nouns and the errors. Imports nothing of explorax but itself."""

@@ -1,0 +1,215 @@
+"""The nouns of the library: Spec, Step, Rollout, Env, Bonus, Agent.
+
+Everything else implements or drives one of them. Settings are frozen dataclasses with pure methods;
+everything that changes is a pytree, passed in and returned. Protocols are structural: nothing here
+is inherited from.
+
+Axes: T steps, E environments side by side, N rows without order. Leaves of a rollout are [T, E, ...].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
+
+from explorax.core.pytree import pytree
+
+Key: TypeAlias = jax.Array  # a typed PRNG key, `jax.random.key(0)`
+State: TypeAlias = Any  # a pytree of the part's own making
+Metrics: TypeAlias = dict[str, jax.Array]  # scalars, for people to look at
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Actions 0 .. n-1, int32."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """Arrays of one shape with bounds, which may be infinite.
+
+    Continuous *actions* are always bounded by [-1, 1] per dimension: an environment scales them to
+    its own units and clips what lies outside, so that an agent's initial deviation of 1 means the
+    same everywhere.
+    """
+
+    shape: tuple[int, ...]
+    low: float | tuple[float, ...] = -1.0
+    high: float | tuple[float, ...] = 1.0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class View:
+    """Two dimensions of a state that are worth drawing a map of.
+
+    Either two entries of a flat observation (`dims`), or the place of the 1 in a one-hot
+    observation of shape `grid` = (rows, columns); x is the column and y the row.
+    """
+
+    labels: tuple[str, str]  # with units: "position (m)"
+    low: tuple[float, float]
+    high: tuple[float, float]
+    bins: tuple[int, int] = (48, 48)
+    dims: tuple[int, int] = (0, 1)
+    periodic: tuple[bool, bool] = (False, False)  # angles, wrapped into [low, high)
+    grid: tuple[int, int] | None = None
+
+    def project(self, obs: jax.Array) -> jax.Array:
+        """Return the points [..., 2] of the map at which observations [..., *obs_shape] lie."""
+        if self.grid is not None:
+            rows, columns = self.grid
+            place = jnp.argmax(obs.reshape(*obs.shape[:-2], rows * columns), axis=-1)
+            return jnp.stack([place % columns, place // columns], axis=-1).astype(jnp.float32)
+        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
+        point = obs[..., jnp.asarray(self.dims)]
+        wrapped = jnp.mod(point - low, high - low) + low
+        return jnp.where(jnp.asarray(self.periodic), wrapped, point)
+
+    def cell(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the indices (x, y) [...] of the map's cells; outliers fall into edge cells."""
+        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
+        bins = jnp.asarray(self.bins)
+        share = (self.project(obs) - low) / (high - low)
+        index = jnp.clip(jnp.floor(share * bins), 0, bins - 1).astype(jnp.int32)
+        return index[..., 0], index[..., 1]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an agent or a bonus may know of an environment before it starts."""
+
+    obs: Box
+    action: Discrete | Box
+    num_envs: int
+    max_episode_steps: int | None = None
+    success_return: float | None = None  # an episode that returns at least this much succeeded
+    view: View | None = None
+
+
+@pytree
+class Step:
+    """What one step of E environments gives."""
+
+    obs: Shaped[Array, "E ..."]  # what the agent sees next; already reset where an episode ended
+    next_obs: Shaped[Array, "E ..."]  # the TRUE successor; equals obs unless the episode ended
+    reward: Float[Array, " E"]
+    terminated: Bool[Array, " E"]  # the task ended: nothing follows, so do not bootstrap
+    truncated: Bool[Array, " E"]  # time ran out: the value of next_obs still counts
+
+
+@pytree
+class Percept:
+    """What an agent perceives when it must act."""
+
+    obs: Shaped[Array, "E ..."]
+    reward: Float[Array, " E"]  # of the step before; 0 where an episode begins
+    first: Bool[Array, " E"]  # obs opens an episode
+
+
+@pytree
+class Rollout:
+    """Experience: time-major leaves [T, E, ...], or [N, ...] where rows are passed on one by one."""
+
+    obs: Any
+    action: Any
+    reward: Any  # extrinsic, always
+    next_obs: Any  # the TRUE successor, also where an episode ends
+    terminated: Any
+    truncated: Any
+    first: Any
+    bonus: Any  # a second reward stream, zero until scored; never folded into reward
+    extras: Any = ()  # what Agent.act returned besides the action: log_prob, value, latent, ...
+    carry: Any = ()  # the actor's memory at t = 0, leaves [E, ...]
+
+
+class Env(Protocol):
+    """E environments side by side, which reset themselves in the step that ends an episode."""
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def traceable(self) -> bool:
+        """Whether reset and step may be called under jit and scan."""
+        ...
+
+    def reset(self, key: Key) -> tuple[State, Any]:
+        """Return (state, obs [E, ...])."""
+        ...
+
+    def step(self, state: State, key: Key, action: Any) -> tuple[State, Step]: ...
+
+    def draw(self, state: State, index: int = 0) -> np.ndarray:
+        """Return an RGB frame, uint8 [H, W, 3], of environment `index`."""
+        ...
+
+
+class Bonus(Protocol):
+    """An intrinsic reward."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether an old row may be scored again, out of order."""
+        ...
+
+    def init(self, key: Key, spec: Spec) -> State: ...
+
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        """Return (bonus [T, E], state) for the live stream, in time order.
+
+        Never takes a gradient step; the state may change only in what it counts and averages.
+        """
+        ...
+
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        """Return (state, metrics) after learning from the rollout that was just scored."""
+        ...
+
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
+        """Return the bonus [N] of replayed rows [N, ...], changing nothing.
+
+        A bonus that is not replayable returns `rows.bonus`, the score that the rows got when live.
+        """
+        ...
+
+
+Rescore: TypeAlias = Callable[[Key, Rollout], jax.Array]
+
+
+class Agent(Protocol):
+    """A learning algorithm."""
+
+    @property
+    def rollout_length(self) -> int:
+        """T, the steps of each environment between two calls of learn."""
+        ...
+
+    def init(self, key: Key, spec: Spec) -> State:
+        """Return parameters, optimiser state, targets, replay and dual variables.
+
+        Raises Incompatible when the agent cannot act in `spec`.
+        """
+        ...
+
+    def carry(self, spec: Spec) -> Any:
+        """Return the actor's memory at the start: () without memory, else leaves [E, ...]."""
+        ...
+
+    def act(
+        self, state: State, carry: Any, key: Key, percept: Percept, *, greedy: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """Return (action [E, ...], carry, extras)."""
+        ...
+
+    def learn(
+        self, state: State, key: Key, rollout: Rollout, rescore: Rescore
+    ) -> tuple[State, Metrics]:
+        """Return (state, metrics). The agent mixes the two streams of reward itself."""
+        ...

@@ -1,0 +1,105 @@
+"""A task is one environment written in JAX; `Batched` puts E of them side by side."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax.core.protocols import Box, Discrete, Key, Spec, State, Step, View
+from explorax.core.pytree import pytree
+
+
+class Task(Protocol):
+    """One environment, without batch axis, time limit or reset of its own.
+
+    A frozen dataclass whose fields are its settings; `reset`, `observe` and `step` are pure and can
+    be traced.
+    """
+
+    @property
+    def obs(self) -> Box: ...
+    @property
+    def action(self) -> Discrete | Box: ...
+    @property
+    def max_episode_steps(self) -> int | None: ...
+    @property
+    def success_return(self) -> float | None: ...
+    @property
+    def view(self) -> View | None: ...
+
+    def reset(self, key: Key) -> State: ...
+    def observe(self, state: State) -> jax.Array: ...
+    def step(self, state: State, key: Key, action: Any) -> tuple[State, jax.Array, jax.Array]:
+        """Return (state, reward [], terminated [])."""
+        ...
+
+    def draw(self, state: State) -> np.ndarray:
+        """Return an RGB frame, uint8 [H, W, 3]. Plain NumPy and pillow, not traced."""
+        ...
+
+    def place(self, point: jax.Array) -> State:
+        """Return a state at `point` [2] of the view, the other coordinates at rest."""
+        ...
+
+
+@pytree
+class BatchState:
+    task: Any  # leaves [E, ...]
+    steps: jax.Array  # int32 [E], steps taken in this episode
+
+
+@dataclass(frozen=True)
+class Batched:
+    """E copies of a task that reset themselves in the step that ends an episode."""
+
+    task: Task
+    num_envs: int
+
+    @property
+    def traceable(self) -> bool:
+        return True
+
+    @property
+    def spec(self) -> Spec:
+        task = self.task
+        return Spec(
+            obs=task.obs,
+            action=task.action,
+            num_envs=self.num_envs,
+            max_episode_steps=task.max_episode_steps,
+            success_return=task.success_return,
+            view=task.view,
+        )
+
+    def reset(self, key: Key) -> tuple[BatchState, jax.Array]:
+        state = jax.vmap(self.task.reset)(jax.random.split(key, self.num_envs))
+        obs = jax.vmap(self.task.observe)(state)
+        return BatchState(state, jnp.zeros(self.num_envs, jnp.int32)), obs
+
+    def step(self, state: BatchState, key: Key, action: Any) -> tuple[BatchState, Step]:
+        key_step, key_reset = jax.random.split(key)
+        after, reward, terminated = jax.vmap(self.task.step)(
+            state.task, jax.random.split(key_step, self.num_envs), action
+        )
+        next_obs = jax.vmap(self.task.observe)(after)
+        steps = state.steps + 1
+        limit = self.task.max_episode_steps
+        out_of_time = steps >= limit if limit is not None else jnp.zeros_like(terminated)
+        truncated = out_of_time & ~terminated
+        done = terminated | truncated
+
+        fresh = jax.vmap(self.task.reset)(jax.random.split(key_reset, self.num_envs))
+
+        def where_done(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(done.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+        task_state = jax.tree.map(where_done, fresh, after)
+        obs = where_done(jax.vmap(self.task.observe)(fresh), next_obs)
+        return BatchState(task_state, jnp.where(done, 0, steps)), Step(
+            obs=obs, next_obs=next_obs, reward=reward, terminated=terminated, truncated=truncated
+        )
+
+    def draw(self, state: BatchState, index: int = 0) -> np.ndarray:
+        return self.task.draw(jax.tree.map(lambda leaf: np.asarray(leaf[index]), state.task))

@@ -1,0 +1,158 @@
+"""From a name to an environment, and back."""
+
+import ast
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import explorax.envs as envs
+from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, unknown_name
+from explorax.core.protocols import Env
+from explorax.envs.gymnasium import GymnasiumVector
+from explorax.envs.task import Batched, Task
+
+GYMNASIUM = "gymnasium:"
+_FORM = re.compile(r"(?P<name>[^/()]+)(?:/(?P<size>[^/()]+))?(?:\((?P<settings>.*)\))?", re.DOTALL)
+_EXAMPLES = "Forms: mountain_car, deep_sea/20, mountain_car_sparse(power=0.0008)."
+
+
+def make(name: str | Task | Env, num_envs: int) -> Env:
+    """Return `num_envs` environments side by side.
+
+    `name` is `mountain_car`, `deep_sea/20`, `mountain_car_sparse(power=0.0008)`,
+    `gymnasium:MountainCar-v0`, `gymnasium:LunarLander-v3(continuous=True)`, a task or an
+    environment. Raises UnknownName, InvalidSetting, or Incompatible where an environment object
+    cannot be had in that number.
+    """
+    if not isinstance(name, str):
+        return _from_object(name, num_envs)
+    if name.startswith(GYMNASIUM):
+        id, settings = _gymnasium_parts(name)
+        return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))  # pyright: ignore
+    return Batched(_task(name), num_envs)
+
+
+def name_of(env: str | Task | Env) -> str:
+    """Return the canonical name, the shortest that `make` accepts back.
+
+    Settings at their defaults are left out, and so is `render`, which does not change the task.
+    An object of a class that is not in the catalogue is named by its `repr`.
+    """
+    if isinstance(env, str):
+        if not env.startswith(GYMNASIUM):
+            return name_of(_task(env))
+        id, settings = _gymnasium_parts(env)
+        return GYMNASIUM + id + _settings_text(settings)
+    if isinstance(env, GymnasiumVector):
+        return GYMNASIUM + env.id + _settings_text(dict(env.kwargs))
+    task = env.task if isinstance(env, Batched) else env
+    name = _snake(type(task).__name__)
+    if _classes().get(name) is not type(task):
+        return repr(task)
+    fields = dataclasses.fields(task)  # pyright: ignore[reportArgumentType]
+    sized = [field for field in fields if field.default is dataclasses.MISSING]
+    given = {
+        field.name: getattr(task, field.name)
+        for field in fields
+        if field not in sized and getattr(task, field.name) != field.default
+    }
+    size = "".join(f"/{getattr(task, field.name)}" for field in sized)
+    return name + size + _settings_text(given)
+
+
+def catalogue() -> dict[str, str]:
+    """Return each task's name and what it is in one line; `N` stands for a size."""
+    return {
+        name + "/N" * _needs_size(cls): (inspect.getdoc(cls) or "").split("\n")[0]
+        for name, cls in sorted(_classes().items())
+    }
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _classes() -> dict[str, type]:
+    return {_snake(name): getattr(envs, name) for name in envs.__all__}
+
+
+def _needs_size(cls: type) -> bool:
+    fields = dataclasses.fields(cls)
+    return bool(fields) and fields[0].default is dataclasses.MISSING
+
+
+def _from_object(env: Any, num_envs: int) -> Env:
+    if hasattr(env, "observe"):
+        return Batched(env, num_envs)
+    if env.spec.num_envs == num_envs:
+        return env
+    if any(field.name == "num_envs" for field in dataclasses.fields(env)):
+        return dataclasses.replace(env, num_envs=num_envs)
+    raise Incompatible(
+        f"{env!r} has {env.spec.num_envs} environments side by side, and {num_envs} are wanted. "
+        "Make it with that number, or give the name of the environment."
+    )
+
+
+def _task(text: str) -> Task:
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise InvalidSetting(f"{text!r} is not the name of an environment. {_EXAMPLES}")
+    classes = _classes()
+    name = match["name"].strip()
+    if name not in classes:
+        cure = f"Gymnasium's environments are written {GYMNASIUM}MountainCar-v0."
+        raise unknown_name("environment", name, classes, cure)
+    cls = classes[name]
+    settings = _settings(match["settings"], text)
+    fields = [field.name for field in dataclasses.fields(cls)]
+    for given in settings:
+        if given not in fields:
+            if not fields:
+                raise UnknownName(f"There is no setting of {name} {given!r}: it has none.")
+            raise unknown_name(f"setting of {name}", given, fields)
+    if match["size"] is not None:
+        if not _needs_size(cls):
+            raise InvalidSetting(f"{text!r}: {name} takes no size after a slash. {_EXAMPLES}")
+        settings = {fields[0]: _literal(match["size"], text), **settings}
+    elif _needs_size(cls) and fields[0] not in settings:
+        raise InvalidSetting(f"{text!r}: {name} needs a {fields[0]}, as in {name}/10.")
+    return cls(**settings)
+
+
+def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:
+    id, parenthesis, rest = text.removeprefix(GYMNASIUM).partition("(")
+    if parenthesis and not rest.rstrip().endswith(")"):
+        raise InvalidSetting(f"{text!r}: the parenthesis is not closed.")
+    return id.strip(), _settings(rest.rstrip()[:-1] if parenthesis else None, text)
+
+
+def _literal(text: str, whole: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise InvalidSetting(f"{whole!r}: {text!r} is not a number or a text.") from None
+
+
+def _settings(text: str | None, whole: str) -> dict[str, Any]:
+    """Return the keyword arguments written in `text`, literals only: nothing is evaluated."""
+    if text is None:
+        return {}
+    try:
+        call = ast.parse(f"settings({text})", mode="eval").body
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        call = None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise InvalidSetting(f"{whole!r}: settings must be written name=value. {_EXAMPLES}")
+    settings = {}
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in settings:
+            raise InvalidSetting(f"{whole!r}: settings must be written name=value, once each.")
+        settings[keyword.arg] = _literal(ast.unparse(keyword.value), whole)
+    return settings
+
+
+def _settings_text(settings: dict[str, Any]) -> str:
+    inside = ", ".join(f"{name}={value!r}" for name, value in sorted(settings.items()))
+    return f"({inside})" if inside else ""

@@ -1,11 +1,20 @@
-"""No bonus, and bonuses made of bonuses. A wrapper never changes the order in which parts learn."""
+"""No bonus, and bonuses made of bonuses.
 
+A wrapper passes `update` on unchanged, so it never alters what its part learns, and it is replayable
+exactly when its parts are.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
+from explorax.core.errors import require
+from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
+from explorax.core.pytree import pytree
 
 
 @dataclass(frozen=True)
@@ -27,3 +36,174 @@ class NoBonus:
 
     def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
         return jnp.zeros_like(rows.reward)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Pays `factor` times what `bonus` pays; `factor` is the η of VIME (arXiv 1605.09674, Eq. 3)."""
+
+    bonus: Bonus
+    factor: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.factor < float("inf"), self, "factor", "at least 0 and finite")
+
+    @property
+    def replayable(self) -> bool:
+        return self.bonus.replayable
+
+    def init(self, key: Key, spec: Spec) -> State:
+        return self.bonus.init(key, spec)
+
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        paid, state = self.bonus.score(state, key, rollout)
+        return self.factor * paid, state
+
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        return self.bonus.update(state, key, rollout)
+
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:  # the stored bonus was scaled when it was paid
+            return rows.bonus
+        return self.factor * self.bonus.rescore(state, key, rows)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Pays what `bonus` pays, kept between `low` and `high`."""
+
+    bonus: Bonus
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        require(self.low <= self.high, self, "high", f"at least low={self.low!r}")
+
+    @property
+    def replayable(self) -> bool:
+        return self.bonus.replayable
+
+    def init(self, key: Key, spec: Spec) -> State:
+        return self.bonus.init(key, spec)
+
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        paid, state = self.bonus.score(state, key, rollout)
+        return jnp.clip(paid, self.low, self.high), state
+
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        return self.bonus.update(state, key, rollout)
+
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:
+            return rows.bonus
+        return jnp.clip(self.bonus.rescore(state, key, rows), self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Pays the sum of what `bonuses` pay. Each part draws from a key of its own."""
+
+    bonuses: tuple[Bonus, ...]
+
+    def __post_init__(self) -> None:
+        parts = isinstance(self.bonuses, tuple) and len(self.bonuses) > 0
+        require(parts, self, "bonuses", "a tuple of at least one bonus: Sum((VIME(), NoBonus()))")
+
+    @property
+    def replayable(self) -> bool:
+        return all(bonus.replayable for bonus in self.bonuses)
+
+    def init(self, key: Key, spec: Spec) -> State:
+        keys = self._keys(key)
+        return tuple(b.init(k, spec) for b, k in zip(self.bonuses, keys, strict=True))
+
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        scored = [
+            bonus.score(part, key, rollout)
+            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
+        ]
+        return sum(paid for paid, _ in scored), tuple(part for _, part in scored)  # type: ignore[return-value]
+
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        """Return (state, metrics); metrics of part i are called `i/name`."""
+        updated = [
+            bonus.update(part, key, rollout)
+            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
+        ]
+        metrics = {
+            f"{index}/{name}": value
+            for index, (_, part) in enumerate(updated)
+            for name, value in part.items()
+        }
+        return tuple(part for part, _ in updated), metrics
+
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:  # the stored sum cannot be taken apart again
+            return rows.bonus
+        return sum(  # type: ignore[return-value]
+            bonus.rescore(part, key, rows)
+            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
+        )
+
+    def _keys(self, key: Key) -> list[Key]:
+        # The first part keeps the key itself, so that Sum((b,)) pays exactly what b pays.
+        return [key, *(jax.random.fold_in(key, i) for i in range(1, len(self.bonuses)))]
+
+
+@pytree
+class DecayState:
+    bonus: Any
+    env_steps: Any  # int32 [], scored so far
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Pays `bonus` times a factor that falls from 1 to `end` within `env_steps` steps.
+
+    `shape` is "linear", "cosine" or "exponential" (optax schedules). Steps are counted over all
+    environments, as everywhere. Finding a goal wants a large bonus, staying there a small one.
+    """
+
+    bonus: Bonus
+    env_steps: int
+    end: float = 0.0
+    shape: str = "linear"
+
+    def __post_init__(self) -> None:
+        require(self.env_steps > 0, self, "env_steps", "positive")
+        require(self.end >= 0, self, "end", "at least 0")
+        shapes = ("linear", "cosine", "exponential")
+        require(self.shape in shapes, self, "shape", f"one of {shapes}")
+        positive = self.shape != "exponential" or self.end > 0
+        require(positive, self, "end", "positive for an exponential decay, which never reaches 0")
+
+    @property
+    def replayable(self) -> bool:
+        return self.bonus.replayable
+
+    @property
+    def schedule(self) -> Callable[[Any], Any]:
+        """Return the factor as a function of the env steps scored so far."""
+        if self.shape == "linear":
+            return optax.linear_schedule(1.0, self.end, self.env_steps)
+        if self.shape == "cosine":
+            return optax.cosine_decay_schedule(1.0, self.env_steps, alpha=self.end)
+        return optax.exponential_decay(1.0, self.env_steps, self.end, end_value=self.end)
+
+    def init(self, key: Key, spec: Spec) -> State:
+        return DecayState(self.bonus.init(key, spec), jnp.int32(0))
+
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        paid, inner = self.bonus.score(state.bonus, key, rollout)
+        factor = self.schedule(state.env_steps)
+        return factor * paid, DecayState(inner, state.env_steps + rollout.reward.size)
+
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        inner, metrics = self.bonus.update(state.bonus, key, rollout)
+        metrics = {**metrics, "decay": jnp.asarray(self.schedule(state.env_steps), jnp.float32)}
+        return DecayState(inner, state.env_steps), metrics
+
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:
+            return rows.bonus
+        return self.schedule(state.env_steps) * self.bonus.rescore(state.bonus, key, rows)

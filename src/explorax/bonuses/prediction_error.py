@@ -1,0 +1,71 @@
+"""The baseline that VIME is compared with: squared error of the same model's prediction."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
+from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """Pays ‖y − f_μ(s, a)‖², the squared error of the model at the posterior's mean.
+
+    The L2 baseline of the VIME paper (arXiv 1605.09674, Sec. 3): the same Bayesian network, fitted
+    in the same way, y the standardised target, so the error is in squared deviations. The fields
+    are those of `VIME`.
+    """
+
+    hidden: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    target: str = "next_obs"
+    prior_std: float = 0.5
+    mean_init_std: float | None = None
+    likelihood_std: float = 5.0
+    learn_likelihood: bool = False
+    elbo_scale: str | float = 5.0
+    samples: int = 1
+    shared_noise: bool = True
+    learning_rate: float = 1e-3
+    batch_size: int = 10
+    updates_per_step: float = 0.1
+    pool_size: int = 100_000
+    min_pool_size: int = 500
+    cross_episodes: bool = False
+    standardize_clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        self._model.validate(self)
+
+    @property
+    def _model(self) -> DynamicsModel:
+        return DynamicsModel(**{f.name: getattr(self, f.name) for f in fields(DynamicsModel)})
+
+    @property
+    def replayable(self) -> bool:
+        return True
+
+    def init(self, key: Key, spec: Spec) -> State:
+        return self._model.init(key, spec)
+
+    def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        flat = (rollout.obs, rollout.action, rollout.next_obs)
+        rows = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in flat)
+        return self._error(state, *rows).reshape(rollout.reward.shape), state
+
+    def update(
+        self, state: DynamicsState, key: Key, rollout: Rollout
+    ) -> tuple[DynamicsState, Metrics]:
+        return self._model.fit(state, key, rollout)
+
+    def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
+        return self._error(state, rows.obs, rows.action, rows.next_obs)
+
+    def _error(self, state: DynamicsState, obs: Any, action: Any, next_obs: Any) -> jax.Array:
+        model = self._model
+        x, y = model.standardize(state, model.rows(state, obs, action, next_obs))
+        predicted = model.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
+        return jnp.where(model.ready(state), jnp.square(predicted - y).sum(-1), 0.0)

@@ -1,0 +1,250 @@
+"""Bayesian networks with fully factorised Gaussian weights, and what they gain from one datum.
+
+q(θ) = ∏ N(θᵢ; μᵢ, σᵢ²) with σ = softplus(ρ) (Blundell et al. 2015, arXiv 1505.05424), sampled by local
+reparameterisation (Kingma et al. 2015, arXiv 1506.02557): the noise sits on a layer's outputs, not on
+its weights. Axes: K noise samples, B rows, I inputs, J outputs of a layer, D outputs of the network.
+"""
+
+import math
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from explorax.core.protocols import Key
+from explorax.core.pytree import pytree
+
+ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
+
+Params: TypeAlias = Any  # {"layer_0": Posterior-shaped dict, ...}
+Noise: TypeAlias = tuple[jax.Array, ...]  # per layer [K, B, J], or [K, 1, J] shared by all rows
+
+
+@pytree
+class LayerTrace:
+    """What one layer saw; all that the closed form of the gain needs besides a backward pass."""
+
+    inputs: Any  # [B, I] in the first layer, [K, B, I] behind it
+    variance: Any  # of the pre-activation, [B, J] or [K, B, J]
+
+
+def softplus_inverse(value: float) -> float:
+    """Return ρ with softplus(ρ) = value."""
+    return math.log(math.expm1(value))
+
+
+class BayesianDense(nn.Module):
+    """Variational dense layer, bias Bayesian too (the last row of `mean` and `rho`)."""
+
+    features: int
+    std: float  # σ at the start
+    mean_std: float | None  # deviation of μ at the start; None: 1/√I
+
+    @nn.compact
+    def __call__(self, x: jax.Array, noise: jax.Array, offset: jax.Array | None) -> Any:
+        inputs = x.shape[-1]
+        mean_std = inputs**-0.5 if self.mean_std is None else self.mean_std
+        shape = (inputs + 1, self.features)
+        mean = self.param("mean", nn.initializers.normal(mean_std), shape)
+        rho = self.param("rho", nn.initializers.constant(softplus_inverse(self.std)), shape)
+        squared = jnp.square(jax.nn.softplus(rho))
+        located = jnp.dot(x, mean[:-1]) + _like(mean[-1], x)
+        variance = jnp.dot(jnp.square(x), squared[:-1]) + _like(squared[-1], x)
+        trace = LayerTrace(x, variance)
+        if located.ndim < noise.ndim:  # the first layer's rows are the same for all K samples
+            located, variance = located[None], variance[None]
+        out = located + jnp.sqrt(variance) * noise
+        return (out if offset is None else out + offset), trace
+
+
+def _like(row: jax.Array, x: jax.Array) -> jax.Array:
+    return row.reshape((1,) * (x.ndim - 1) + row.shape)
+
+
+class BayesianMLP(nn.Module):
+    """Multilayer perceptron of `BayesianDense`; the last layer is linear."""
+
+    hidden: tuple[int, ...]
+    features: int
+    activation: str = "relu"
+    std: float = 0.5
+    mean_std: float | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Outputs J of each layer: the shapes of the noise."""
+        return (*self.hidden, self.features)
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B I"], noise: Noise, offsets: tuple[jax.Array, ...] | None = None
+    ) -> tuple[Float[Array, "K B D"], tuple[LayerTrace, ...]]:
+        """Return (outputs, a trace per layer). `offsets` [K, B, J] are added to pre-activations."""
+        traces = []
+        act = ACTIVATIONS[self.activation]
+        for index, width in enumerate(self.widths):
+            layer = BayesianDense(width, self.std, self.mean_std, name=f"layer_{index}")
+            offset = None if offsets is None else offsets[index]
+            x, trace = layer(x, noise[index], offset)
+            traces.append(trace)
+            if index < len(self.hidden):
+                x = act(x)
+        return x, tuple(traces)
+
+    def draw_noise(self, key: Key, samples: int, rows: int) -> Noise:
+        """Return standard normal noise; `rows` = 1 shares it between all rows of a batch."""
+        keys = jax.random.split(key, len(self.widths))
+        return tuple(
+            jax.random.normal(key, (samples, rows, width))
+            for key, width in zip(keys, self.widths, strict=True)
+        )
+
+    def mean_output(self, params: Params, x: Float[Array, "B I"]) -> Float[Array, "B D"]:
+        """Return the output at the posterior's mean."""
+        silent = tuple(jnp.zeros((1, 1, width)) for width in self.widths)
+        return self.apply({"params": params}, x, silent)[0][0]  # type: ignore[index]
+
+
+def initialise(model: BayesianMLP, key: Key, inputs: int) -> Params:
+    """Return a posterior: means drawn, deviations at `model.std`."""
+    noise = model.draw_noise(key, 1, 1)
+    return model.init(key, jnp.zeros((1, inputs)), noise)["params"]
+
+
+def standard_deviations(params: Params) -> Params:
+    """Return σ of every weight: a dict of layers, each [I + 1, J]."""
+    return {name: jax.nn.softplus(layer["rho"]) for name, layer in params.items()}
+
+
+def kl_divergence(p: Params, q: Params) -> Float[Array, ""]:
+    """Return KL[p‖q] of two posteriors.
+
+    Σ log(σ_q/σ_p) + (σ_p² + (μ_p − μ_q)²) / (2σ_q²) − ½: zero at p = q (VIME Eq. 13 with its constant).
+    """
+
+    def layer(name: str) -> jax.Array:
+        std_p, std_q = jax.nn.softplus(p[name]["rho"]), jax.nn.softplus(q[name]["rho"])
+        shift = p[name]["mean"] - q[name]["mean"]
+        ratio = jnp.square(std_p / std_q)
+        return 0.5 * jnp.sum(ratio + jnp.square(shift / std_q) - 1.0 - jnp.log(ratio))
+
+    return sum((layer(name) for name in p), jnp.float32(0))
+
+
+def kl_to_prior(params: Params, prior_std: float) -> Float[Array, ""]:
+    """Return KL[q‖N(0, prior_std²)]."""
+    rho = softplus_inverse(prior_std)
+    prior = {
+        name: {
+            "mean": jnp.zeros_like(layer["mean"]),
+            "rho": jnp.full_like(layer["rho"], rho),
+        }
+        for name, layer in params.items()
+    }
+    return kl_divergence(params, prior)
+
+
+def negative_log_likelihood(
+    outputs: Float[Array, "K B D"], targets: Float[Array, "B D"], std: Any
+) -> Float[Array, " B"]:
+    """Return −(1/K) Σ_k log N(target; output_k, std²) of each row, in nats."""
+    dims = targets.shape[-1]
+    error = jnp.square((outputs - targets[None]) / std).sum(-1).mean(0)
+    return 0.5 * error + dims * (jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
+
+
+def negative_elbo(
+    model: BayesianMLP,
+    params: Params,
+    x: Float[Array, "B I"],
+    y: Float[Array, "B D"],
+    noise: Noise,
+    *,
+    likelihood_std: Any,
+    prior_std: float,
+    batches: Any,
+) -> Float[Array, ""]:
+    """Return KL[q‖prior] / batches − E_q Σ_rows log p(y|x, θ).
+
+    With `batches` = data / B this is an unbiased estimate of B/data times the negative ELBO; the
+    authors of VIME fix it at 5 whatever the data.
+    """
+    outputs, _ = model.apply({"params": params}, x, noise)  # type: ignore[misc]
+    fit = negative_log_likelihood(outputs, y, likelihood_std).sum()
+    return kl_to_prior(params, prior_std) / batches + fit
+
+
+def information_gain(
+    model: BayesianMLP,
+    params: Params,
+    x: Float[Array, "B I"],
+    y: Float[Array, "B D"],
+    noise: Noise,
+    *,
+    likelihood_std: Any,
+    step_size: float,
+    rows_at_once: int = 64,
+) -> Float[Array, " B"]:
+    """Return ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ of each row: VIME's Eq. 16 with H = ∇² KL[q_φ'‖q_φ] at φ' = φ.
+
+    ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a mean
+    and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and no gradient of a single
+    row is ever formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², of one backward
+    pass over the whole batch,
+
+        gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) )        for K = 1.
+
+    With K > 1 samples the gradient is averaged before it is squared. In the first layer x and v are
+    the same for all samples and the form above holds for Σ_k δ_k and Σ_k δ_k ε_k. Behind it the
+    samples' outer products are summed and contracted, `rows_at_once` rows at a time. Memory is
+    O(B · width · K) + O(rows_at_once · weights).
+    """
+    samples, rows = noise[0].shape[0], x.shape[0]
+    zeros = tuple(jnp.zeros((samples, rows, width)) for width in model.widths)
+
+    def loss(offsets: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
+        outputs, traces = model.apply({"params": params}, x, noise, offsets)  # type: ignore[misc]
+        return negative_log_likelihood(outputs, y, likelihood_std).sum(), traces
+
+    deltas, traces = jax.grad(loss, has_aux=True)(zeros)
+    total = jnp.zeros(rows)
+    for index, (delta, eps, trace) in enumerate(zip(deltas, noise, traces, strict=True)):
+        squared = jnp.square(jax.nn.softplus(params[f"layer_{index}"]["rho"]))
+        if trace.variance.ndim == 2 or samples == 1:
+            total = total + _layer_gain(delta, eps, trace, squared)
+        else:
+            total = total + _layer_gain_of_samples(delta, eps, trace, squared, rows_at_once)
+    return 0.5 * step_size**2 * total
+
+
+def _layer_gain(
+    delta: jax.Array, eps: jax.Array, trace: LayerTrace, squared: jax.Array
+) -> Float[Array, " B"]:
+    """Return Σ σ² (g_μ² + g_σ²/2) [B] of a layer whose inputs are the same for all samples."""
+    inputs, variance = trace.inputs, trace.variance
+    if variance.ndim == 3:
+        inputs, variance = inputs[0], variance[0]
+    fourth = jnp.dot(inputs**4, jnp.square(squared[:-1])) + jnp.square(squared[-1])[None]
+    mean_part = jnp.square(delta.sum(0)) * variance
+    std_part = jnp.square((delta * eps).sum(0)) * fourth / (2 * variance)
+    return (mean_part + std_part).sum(-1)
+
+
+def _layer_gain_of_samples(
+    delta: jax.Array, eps: jax.Array, trace: LayerTrace, squared: jax.Array, rows_at_once: int
+) -> Float[Array, " B"]:
+    """Return Σ σ² (g_μ² + g_σ²/2) [B] where every sample has inputs of its own."""
+    pull = delta * eps / jnp.sqrt(trace.variance)  # g_σ = σ Σ_k x_k² pull_k
+    fourth = jnp.square(squared)
+
+    def one_row(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        x, d, p = row  # [K, I], [K, J], [K, J]
+        mean_part = jnp.square(jnp.dot(x.T, d)) * squared[:-1]
+        std_part = jnp.square(jnp.dot(jnp.square(x).T, p)) * fourth[:-1]
+        bias = jnp.square(d.sum(0)) * squared[-1] + 0.5 * jnp.square(p.sum(0)) * fourth[-1]
+        return (mean_part + 0.5 * std_part).sum() + bias.sum()
+
+    per_row = tuple(jnp.swapaxes(leaf, 0, 1) for leaf in (trace.inputs, delta, pull))
+    return jax.lax.map(one_row, per_row, batch_size=min(rows_at_once, delta.shape[1]))

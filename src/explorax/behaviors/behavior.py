@@ -1,0 +1,52 @@
+"""What a behaviour is, and what behaviours share."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from explorax.core.protocols import Key
+
+
+class Behavior(Protocol):
+    """Chooses among discrete actions by their values. `env_steps` counts all E environments' steps.
+
+    A behaviour is a frozen dataclass of settings with these two pure methods.
+    """
+
+    def probabilities(
+        self, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+    ) -> Float[Array, "E A"]:
+        """Return the exact probability with which `choose` takes each action."""
+        ...
+
+    def choose(
+        self, key: Key, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+    ) -> Int[Array, " E"]:
+        """Return an action per row, int32."""
+        ...
+
+
+def greedy_probabilities(values: Float[Array, "E A"]) -> Float[Array, "E A"]:
+    """Return equal probabilities for the actions of the largest value, 0 for the others."""
+    best = (values == values.max(axis=-1, keepdims=True)).astype(values.dtype)
+    return best / best.sum(axis=-1, keepdims=True)
+
+
+def draw(key: Key, probabilities: Float[Array, "E A"]) -> Int[Array, " E"]:
+    """Return one action per row, int32. An action of probability 0 is never drawn."""
+    return jax.random.categorical(key, jnp.log(probabilities)).astype(jnp.int32)
+
+
+def annealed(
+    start: float, end: float, decay_env_steps: int, decay: str, env_steps: Int[Array, ""]
+) -> Float[Array, ""]:
+    """Return a value that goes from `start` at 0 to `end` at `decay_env_steps` and stays there.
+
+    linear: start + (end − start)·p;  exponential: start·(end / start)^p;  p = env_steps / decay.
+    """
+    progress = jnp.minimum(env_steps.astype(jnp.float32) / decay_env_steps, 1.0)
+    if decay == "linear":
+        return start + (end - start) * progress
+    return start * (end / start) ** progress

@@ -1,0 +1,91 @@
+# Everything a contributor runs. Each target makes and fills the virtual environment by itself.
+
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV := uv==0.13.8
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-slow lint format types layers check bench lock clean
+
+help:  ## list the targets
+	@echo "explorax: make <target>"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+# The first interpreter that is new enough, not too new, can make environments, and runs at all:
+# a shim of pyenv may stand in the PATH for a version that is not installed.
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+define FIND_PYTHON
+found=; \
+for python in $(or $(PYTHON),python3.12 python3.11 python3 python); do \
+  if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then found="$$python"; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "explorax needs Python 3.11 or 3.12 with the venv module, and none of these is one that" \
+    "runs: $(or $(PYTHON),python3.12 python3.11 python3 python)." \
+    "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+  exit 1; \
+fi
+endef
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@if ! $(BIN)/python -c '$(SUITABLE)' >/dev/null 2>&1 || \
+	    ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  $(FIND_PYTHON); \
+	  echo "Making $(VENV) with $$("$$found" --version)."; \
+	  "$$found" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing requirements-dev.txt into $(VENV), one to three minutes ..."
+	@$(PIP) --only-binary :all: --require-hashes --requirement requirements-dev.txt
+	@$(PIP) --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+	@echo "Installed."
+
+install: $(STAMP)  ## make .venv from the hash-locked requirements
+
+demo: $(STAMP)  ## compare agents with and without VIME on mountain car, and name the report
+	@start=$$(date +%s); \
+	$(BIN)/explorax compare --preset demo $(DEMO_ARGS) && \
+	echo "make demo took $$(( $$(date +%s) - start )) s after the install."
+
+test: $(STAMP)  ## run the tests but for the slow ones
+	$(BIN)/python -m pytest -n $(WORKERS) $(TEST_ARGS)
+
+test-slow: $(STAMP)  ## run the learning tests, minutes each
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(TEST_ARGS)
+
+lint: $(STAMP)  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## basedpyright, standard mode
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+layers: $(STAMP)  ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+check: lint types layers test  ## what must pass before a change is handed in
+
+bench: $(STAMP)  ## measure speed; the tables are under benchmarks/
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upgrade
+	@$(FIND_PYTHON); \
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	"$$found" -m venv "$$folder" && "$$folder/bin/python" -m pip install --quiet $(UV) && \
+	compile="$$folder/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	  --no-header --no-annotate $(UPGRADE)" && \
+	$$compile --group dev --output-file requirements-dev.txt && \
+	$$compile --group build --constraint requirements-dev.txt --output-file requirements.txt
+
+clean:  ## remove the environments and every cache
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .import_linter_cache dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,54 @@
+"""What every test runs under: the CPU, strict types, and shapes checked at each call."""
+
+import os
+import tempfile
+from typing import Protocol
+
+import pytest
+
+# Before the first import of JAX, which reads them once.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# pytest-xdist gives each core a process, so each process keeps to one thread.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_threads] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import jax
+import jaxtyping
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Lets an argument annotated with one of our protocols be checked: has it all the members?
+setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  (typeshed hides the attribute)
+# Every function of the library checks the types and shapes in its signature when a test calls it.
+jaxtyping.install_import_hook("explorax", "beartype.beartype")
+
+from explorax.core import pytree as _pytree
+
+_registered = _pytree.pytree
+
+
+def _unchecked_container(cls: type) -> type:
+    """Return `cls` as a pytree whose construction is not checked.
+
+    JAX rebuilds containers with one more axis under `vmap`, and with sentinels for leaves, so the
+    shapes in their annotations hold where a person builds them and not where JAX does.
+    """
+    container = _registered(cls)
+    container.__no_type_check__ = True  # read by jaxtyping
+    return container
+
+
+_pytree.pytree = _unchecked_container
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs between runs, and the user's own cache out of them."""
+    cache = config.rootpath / ".pytest_cache" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # A bound also switches on the lock, without which two workers may read half a file.
+    jax.config.update("jax_compilation_cache_max_size", 2**30)
+    os.environ["EXPLORAX_CACHE"] = tempfile.mkdtemp(prefix="explorax-test-cache-")

@@ -1,0 +1,37 @@
+"""A multi-layer perceptron."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def _glorot(scale: float) -> nn.initializers.Initializer:
+    """Return the Glorot uniform initialiser with its deviation times `scale`; zeros for 0."""
+    if scale == 0.0:
+        return nn.initializers.zeros
+    return nn.initializers.variance_scaling(scale * scale, "fan_avg", "uniform")
+
+
+class MLP(nn.Module):
+    """Dense layers `hidden` with `activation` between them, and a linear layer named "output".
+
+    Weights are Glorot uniform (as in rllab's policies), biases zero; those of the output layer
+    are multiplied by `output_scale`. `hidden` = () makes it linear.
+    """
+
+    hidden: tuple[int, ...]
+    outputs: int
+    activation: str = "tanh"  # or "relu"
+    output_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
+        activation = ACTIVATIONS[self.activation]
+        for width in self.hidden:
+            x = activation(nn.Dense(width, kernel_init=_glorot(1.0))(x))
+        return nn.Dense(self.outputs, kernel_init=_glorot(self.output_scale), name="output")(x)

@@ -52,3 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # A bound also switches on the lock, without which two workers may read half a file.
     jax.config.update("jax_compilation_cache_max_size", 2**30)
     os.environ["EXPLORAX_CACHE"] = tempfile.mkdtemp(prefix="explorax-test-cache-")
+
+
+import optax.tree
+
+_bias_correction = optax.tree.bias_correction
+
+
+def _bias_correction_with_standard_promotion(*args, **kwargs):
+    """Let Adam raise a float to an int32: the strictness is for our own arithmetic."""
+    with jax.numpy_dtype_promotion("standard"):
+        return _bias_correction(*args, **kwargs)
+
+
+optax.tree.bias_correction = _bias_correction_with_standard_promotion

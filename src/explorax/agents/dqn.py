@@ -1,0 +1,286 @@
+"""Deep Q-learning."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from explorax.behaviors import EpsilonGreedy
+from explorax.behaviors.behavior import Behavior
+from explorax.core.errors import Incompatible, require
+from explorax.core.protocols import (
+    Discrete,
+    Key,
+    Metrics,
+    Percept,
+    Rescore,
+    Rollout,
+    Spec,
+)
+from explorax.core.pytree import pytree, replace
+from explorax.nets.mlp import ACTIVATIONS, MLP
+from explorax.ops import moments as running
+from explorax.ops import replay
+from explorax.ops.q_learning import n_step_sums, q_targets
+
+OBS_CLIP = 10.0  # standardised observations beyond this many deviations say nothing more
+
+
+@pytree
+class DQNState:
+    """What DQN learns with."""
+
+    params: Any
+    target_params: Any
+    optimizer: Any
+    ring: replay.Ring  # of Rollout rows [E, ...], bonus included
+    moments: running.Moments  # of observations
+    env_steps: Any  # int32 [], of all E environments
+    gradient_steps: Any  # int32 []
+
+
+@pytree
+class Batch:
+    """Rows to regress on, leaves [B, ...]."""
+
+    features: Any  # of the observation in which `action` was taken
+    action: Any
+    reward: Any  # the sum over the steps to `next_features`
+    discount: Any  # of the value of `next_features`; 0 after a terminal step
+    next_features: Any
+
+
+@dataclass(frozen=True)
+class DQN:
+    """Q-learning with a network, replay and a target network (Mnih et al. 2015). Discrete actions.
+
+    With double Q-learning (van Hasselt et al. 2016) and n-step targets. Deviations from Mnih et
+    al.: Adam in place of RMSProp; E environments side by side take `rollout_length` steps, then
+    `updates_per_learn` batches are drawn from the replay, all before the first is learned from;
+    observations are standardised by the moments of all so far.
+
+    The total reward of a row is `reward + bonus_scale * bonus`. With `bonus_at="replay"` the bonus
+    is asked for anew whenever the row is drawn, so that it fades in old rows as the bonus's model
+    learns them; with "collection" it is what the row was paid when new. A bonus that cannot be
+    replayed is paid as at collection either way.
+    """
+
+    behavior: Behavior = field(default=EpsilonGreedy())
+    hidden: tuple[int, ...] = (64, 64)
+    activation: str = "relu"  # or "tanh"
+    rollout_length: int = 8  # steps of each environment between two calls of learn
+    updates_per_learn: int = 8  # gradient steps
+    batch_size: int = 64
+    replay_capacity: int = 50_000  # env steps
+    warmup_env_steps: int = 1_000  # before the first gradient step
+    discount: float = 0.99
+    n_steps: int = 3
+    double: bool = True
+    learning_rate: float = 1e-3
+    loss: str = "huber"  # or "squared"
+    max_grad_norm: float | None = 10.0  # of the whole gradient; None: as it is
+    target_update: str = "copy"  # or "polyak"
+    target_copy_every: int = 200  # gradient steps, for "copy"
+    polyak_rate: float = 0.005  # share of the new parameters per gradient step, for "polyak"
+    normalize_obs: bool = True
+    bonus_scale: float = 1.0
+    bonus_at: str = "replay"  # or "collection"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "rollout_length",
+            "updates_per_learn",
+            "batch_size",
+            "replay_capacity",
+            "n_steps",
+            "target_copy_every",
+        ):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        require(all(width >= 1 for width in self.hidden), self, "hidden", "widths of at least 1")
+        require(self.activation in ACTIVATIONS, self, "activation", f"one of {[*ACTIVATIONS]}")
+        require(self.warmup_env_steps >= 0, self, "warmup_env_steps", "at least 0")
+        require(0 <= self.discount <= 1, self, "discount", "between 0 and 1")
+        require(0 < self.learning_rate < math.inf, self, "learning_rate", "above 0")
+        require(self.loss in ("huber", "squared"), self, "loss", "'huber' or 'squared'")
+        norm = self.max_grad_norm
+        require(norm is None or norm > 0, self, "max_grad_norm", "above 0, or None")
+        require(
+            self.target_update in ("copy", "polyak"), self, "target_update", "'copy' or 'polyak'"
+        )
+        require(0 < self.polyak_rate <= 1, self, "polyak_rate", "above 0 and at most 1")
+        require(0 <= self.bonus_scale < math.inf, self, "bonus_scale", "at least 0")
+        require(
+            self.bonus_at in ("replay", "collection"), self, "bonus_at", "'replay' or 'collection'"
+        )
+
+    def init(self, key: Key, spec: Spec) -> DQNState:
+        """Return the state before the first step. Raises Incompatible for continuous actions."""
+        if not isinstance(spec.action, Discrete):
+            raise Incompatible(
+                f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
+                "Agents that take continuous actions: TRPO, REINFORCE, ERWR."
+            )
+        steps = self.replay_capacity // spec.num_envs
+        if steps < max(self.n_steps, self.rollout_length):
+            raise Incompatible(
+                f"DQN(replay_capacity={self.replay_capacity}) holds {steps} steps of each of "
+                f"{spec.num_envs} environments, fewer than rollout_length={self.rollout_length} or "
+                f"n_steps={self.n_steps}. Give more capacity or fewer environments."
+            )
+        features = jnp.zeros((1, math.prod(spec.obs.shape)))
+        params = self._network(spec.action.n).init(key, features)
+        obs = jax.ShapeDtypeStruct((spec.num_envs, *spec.obs.shape), jnp.dtype(spec.obs.dtype))
+        number = jax.ShapeDtypeStruct((spec.num_envs,), jnp.float32)
+        flag = jax.ShapeDtypeStruct((spec.num_envs,), jnp.bool_)
+        row = Rollout(
+            obs=obs,
+            action=jax.ShapeDtypeStruct((spec.num_envs,), jnp.int32),
+            reward=number,
+            next_obs=obs,
+            terminated=flag,
+            truncated=flag,
+            first=flag,
+            bonus=number,
+        )
+        return DQNState(
+            params=params,
+            target_params=jax.tree.map(jnp.copy, params),
+            optimizer=self._optimizer().init(params),
+            ring=replay.empty(row, steps),
+            moments=running.empty(spec.obs.shape),
+            env_steps=jnp.int32(0),
+            gradient_steps=jnp.int32(0),
+        )
+
+    def carry(self, spec: Spec) -> tuple[()]:
+        """Return the actor's memory, of which there is none."""
+        return ()
+
+    def act(
+        self, state: DQNState, carry: Any, key: Key, percept: Percept, *, greedy: bool = False
+    ) -> tuple[Int[Array, " E"], Any, tuple[()]]:
+        """Return (action, carry, ()). `greedy` takes the first of the best actions."""
+        values = self.values(state, percept.obs)
+        if greedy:
+            return jnp.argmax(values, axis=-1).astype(jnp.int32), carry, ()
+        return self.behavior.choose(key, values, state.env_steps), carry, ()
+
+    def values(self, state: DQNState, obs: Any) -> Float[Array, "N A"]:
+        """Return Q(s, ·) of observations [N, ...]."""
+        return self._q(state.params, self._features(state.moments, obs))
+
+    def learn(
+        self, state: DQNState, key: Key, rollout: Rollout, rescore: Rescore
+    ) -> tuple[DQNState, Metrics]:
+        """Return (state, metrics) after storing the rollout and `updates_per_learn` gradient steps.
+
+        Metrics are NaN while the replay holds less than `warmup_env_steps`.
+        """
+        ring = replay.add(state.ring, replace(rollout, extras=(), carry=()))
+        env_steps = state.env_steps + rollout.reward.size
+        moments = (
+            running.update(state.moments, rollout.obs) if self.normalize_obs else state.moments
+        )
+        state = replace(state, ring=ring, moments=moments, env_steps=env_steps)
+        batches = self._batches(state, key, rescore)
+
+        start = (state.params, state.target_params, state.optimizer, state.gradient_steps)
+        after, metrics = jax.lax.scan(self._update, start, batches)
+        ready = (env_steps >= self.warmup_env_steps) & (ring.count >= self.n_steps)
+        # Under vmap a branch would cost as much, and copy more.
+        after = jax.tree.map(lambda new, old: jnp.where(ready, new, old), after, start)
+        params, target_params, optimizer, gradient_steps = after
+        return replace(
+            state,
+            params=params,
+            target_params=target_params,
+            optimizer=optimizer,
+            gradient_steps=gradient_steps,
+        ), {name: jnp.where(ready, value.mean(), jnp.nan) for name, value in metrics.items()}
+
+    def _network(self, num_actions: int) -> MLP:
+        return MLP(self.hidden, num_actions, self.activation)
+
+    def _q(self, params: Any, features: jax.Array) -> jax.Array:
+        num_actions = params["params"]["output"]["bias"].shape[-1]
+        return self._network(num_actions).apply(params, features)  # type: ignore[return-value]
+
+    def _optimizer(self) -> optax.GradientTransformation:
+        adam = optax.adam(self.learning_rate)
+        if self.max_grad_norm is None:
+            return adam
+        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), adam)
+
+    def _features(self, moments: running.Moments, obs: jax.Array) -> jax.Array:
+        """Return what the network sees [N, I] of observations [N, ...]."""
+        if self.normalize_obs:
+            obs = running.standardise(moments, obs, OBS_CLIP)
+        return obs.astype(jnp.float32).reshape(obs.shape[0], -1)
+
+    def _batches(self, state: DQNState, key: Key, rescore: Rescore) -> Batch:
+        """Return all batches of one `learn`, leaves [U, B, ...]."""
+        key_draw, key_rescore = jax.random.split(key)
+        drawn = self.updates_per_learn * self.batch_size
+        windows = replay.sample_windows(state.ring, key_draw, drawn, self.n_steps)
+        bonus = windows.bonus
+        if self.bonus_at == "replay":
+            rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), windows)
+            bonus = rescore(key_rescore, rows).reshape(bonus.shape)
+        reward, discount, last = n_step_sums(
+            windows.reward + self.bonus_scale * bonus,
+            windows.terminated,
+            windows.truncated,
+            self.discount,
+        )
+        batch = Batch(
+            features=self._features(state.moments, windows.obs[:, 0]),
+            action=windows.action[:, 0],
+            reward=reward,
+            discount=discount,
+            next_features=self._features(state.moments, windows.next_obs[jnp.arange(drawn), last]),
+        )
+        shape = (self.updates_per_learn, self.batch_size)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), batch)
+
+    def _update(
+        self, learned: tuple[Any, Any, Any, jax.Array], batch: Batch
+    ) -> tuple[tuple[Any, Any, Any, jax.Array], Metrics]:
+        """Return (params, target_params, optimizer, gradient_steps) after one gradient step."""
+        params, target_params, optimizer, gradient_steps = learned
+        targets = q_targets(
+            batch.reward,
+            batch.discount,
+            self._q(params, batch.next_features),
+            self._q(target_params, batch.next_features),
+            self.double,
+        )
+
+        def loss(params: Any) -> tuple[jax.Array, jax.Array]:
+            values = self._q(params, batch.features)
+            value = jnp.take_along_axis(values, batch.action[:, None], axis=1)[:, 0]
+            each = optax.huber_loss if self.loss == "huber" else optax.l2_loss
+            return each(value, targets).mean(), value.mean()
+
+        (loss_mean, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+        step, optimizer = self._optimizer().update(gradient, optimizer, params)
+        params = optax.apply_updates(params, step)
+        gradient_steps = gradient_steps + 1
+        target_params = self._follow(target_params, params, gradient_steps)
+        metrics = {
+            "loss": loss_mean,
+            "q_mean": q_mean,
+            "target_mean": targets.mean(),
+            "gradient_norm": optax.global_norm(gradient),
+        }
+        return (params, target_params, optimizer, gradient_steps), metrics
+
+    def _follow(self, target_params: Any, params: Any, gradient_steps: jax.Array) -> Any:
+        """Return the target network's parameters after gradient step number `gradient_steps`."""
+        if self.target_update == "polyak":
+            return optax.incremental_update(params, target_params, self.polyak_rate)
+        due = gradient_steps % self.target_copy_every == 0
+        return jax.tree.map(lambda new, old: jnp.where(due, new, old), params, target_params)

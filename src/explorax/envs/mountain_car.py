@@ -1,4 +1,4 @@
-"""Mountain car: an engine too weak to climb, so that the car must first swing away from the goal."""
+"""Mountain car: an engine too weak to climb, so the car must first swing away from the goal."""
 
 from dataclasses import dataclass
 

@@ -1,0 +1,23 @@
+"""The experiments of the papers and of our own tables, as configurations."""
+
+import inspect
+from collections.abc import Callable
+
+from explorax.core.errors import unknown_name
+from explorax.presets.experiment import Experiment, scaled
+from explorax.presets.papers import deep_sea, demo, dqn_mountain_car, eta_sweep, sparse_tasks
+
+__all__ = ["deep_sea", "demo", "dqn_mountain_car", "eta_sweep", "sparse_tasks"]
+
+
+def preset(name: str) -> tuple[Experiment, ...]:
+    """Return the experiments of a preset. Raises UnknownName."""
+    if name not in __all__:
+        raise unknown_name("preset", name, __all__, "See `explorax list presets`.")
+    build: Callable[[], tuple[Experiment, ...]] = globals()[name]
+    return build()
+
+
+def catalogue() -> dict[str, str]:
+    """Return the presets' names, each with what it is in one line."""
+    return {name: (inspect.getdoc(globals()[name]) or "").split("\n")[0] for name in __all__}

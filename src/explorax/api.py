@@ -1,0 +1,170 @@
+"""The functions of `import explorax as ex`."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from explorax.core.errors import InvalidSetting
+from explorax.core.protocols import Agent, Bonus, Env
+from explorax.envs import suite
+from explorax.envs.task import Task
+from explorax.presets import Experiment, preset, scaled
+from explorax.result import Comparison, Result
+from explorax.run import compare as comparing
+from explorax.run import train as training
+from explorax.run.config import RunConfig
+from explorax.run.expressions import parse as parse
+
+Environment = str | Task | Env
+DEFAULT_ENV_STEPS, DEFAULT_SEEDS = 100_000, 10  # of a comparison
+
+
+def train(
+    env: Environment,
+    agent: Agent | str = "TRPO()",
+    bonus: Bonus | str = "NoBonus()",
+    env_steps: int = 100_000,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    num_envs: int | None = None,
+    log_points: int = 100,
+    film: bool = True,
+    root: str | Path = "runs",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    tensorboard: bool = False,
+    checkpoint_seconds: float = 60.0,
+) -> Result:
+    """Return the result of training `agent` with `bonus` in `env`, all seeds in one program.
+
+    env: a name such as "mountain_car", "deep_sea/20", "gymnasium:MountainCar-v0", or a task or
+    environment object. agent, bonus: objects, or expressions as on the command line.
+    env_steps: of each seed, over all its `num_envs` environments (10, or those of `env`).
+    seed: the first seed's number. root: where the run directory is made; a run that is there is
+    never overwritten silently: `resume=True` goes on with it, `overwrite=True` starts again.
+
+    Raises UnknownName, InvalidSetting, Incompatible, NotEnoughMemory and RunDirectoryError before
+    the run starts.
+    """
+    config = comparing.configuration(
+        env,
+        agent,
+        bonus,
+        env_steps=env_steps,
+        seeds=seeds,
+        seed=seed,
+        num_envs=num_envs,
+        log_points=log_points,
+        film=film,
+    )
+    directory = training.train(
+        config,
+        root,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        tensorboard=tensorboard,
+        checkpoint_seconds=checkpoint_seconds,
+        env=None if isinstance(env, str) else env,
+    )
+    return Result(directory)
+
+
+def compare(
+    experiments: str | Iterable[Experiment] = (),
+    *,
+    env: Environment | Sequence[Environment] = (),
+    agent: Agent | str | Sequence[Agent | str] = (),
+    bonus: Bonus | str | Sequence[Bonus | str] = (),
+    env_steps: int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    num_envs: int | None = None,
+    budget: float = 1.0,
+    film: bool = True,
+    root: str | Path = "runs",
+    report: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> Comparison:
+    """Return the results of several runs, and write one report about them.
+
+    Either `experiments`, a preset's name or Experiment objects, or every combination of the given
+    environments, agents and bonuses (one or several of each). `env_steps` and `seeds` replace the
+    experiments' own; `budget` multiplies the env steps. Finished runs of the same configuration are
+    kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in `root`).
+    """
+    configs = plan(
+        experiments,
+        env=env,
+        agent=agent,
+        bonus=bonus,
+        env_steps=env_steps,
+        seeds=seeds,
+        seed=seed,
+        num_envs=num_envs,
+        budget=budget,
+        film=film,
+    )
+    ran = comparing.run_all(
+        configs,
+        root,
+        overwrite=overwrite,
+        progress=progress,
+        tensorboard=tensorboard,
+        environments=_objects(env),
+        say=print if progress else None,
+    )
+    name = experiments if isinstance(experiments, str) else "report"
+    comparison = Comparison(tuple(Result(path) for path in ran.directories), ran.seconds)
+    comparison.report(Path(root) / f"{name}.html" if report is None else Path(report))
+    return comparison
+
+
+def plan(
+    experiments: str | Iterable[Experiment] = (),
+    *,
+    env: Any = (),
+    agent: Any = (),
+    bonus: Any = (),
+    env_steps: int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    num_envs: int | None = None,
+    budget: float = 1.0,
+    film: bool = True,
+) -> tuple[RunConfig, ...]:
+    """Return the configurations that `compare` with these arguments trains."""
+    chosen = preset(experiments) if isinstance(experiments, str) else tuple(experiments)
+    combined = [_several(part) for part in (env, agent, bonus)]
+    if chosen and any(combined):
+        raise InvalidSetting("Give a preset or experiments, or env, agent and bonus: not both.")
+    if not chosen:
+        chosen = comparing.every_combination(
+            *combined, env_steps=DEFAULT_ENV_STEPS, seeds=DEFAULT_SEEDS, num_envs=num_envs
+        )
+    chosen = scaled(chosen, budget, seeds=seeds, env_steps=env_steps, num_envs=num_envs)
+    return comparing.configurations(chosen, seed=seed, film=film)
+
+
+def load(path: str | Path) -> Result:
+    """Return the result of the run in a directory. Raises RunDirectoryError."""
+    return Result(Path(path))
+
+
+def make(env: Environment, num_envs: int = 1) -> Env:
+    """Return `num_envs` environments side by side. Raises UnknownName, InvalidSetting."""
+    return suite.make(env, num_envs)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _objects(env: Any) -> dict[str, Any]:
+    """Return the environments that were given as objects, by name."""
+    given = [each for each in _several(env) if not isinstance(each, str)]
+    return {comparing.environment_name(each): each for each in given}

@@ -1,0 +1,3 @@
+"""The command line. `main` is what `explorax` runs."""
+
+from explorax.cli.program import main as main

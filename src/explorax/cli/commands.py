@@ -1,0 +1,201 @@
+"""What each command does, once its options are known."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from explorax.cli import listing
+from explorax.cli.options import Compare, Eval, List, Report, Train, Usage
+
+
+def train(options: Train) -> None:
+    """Train, and end with one line that says where everything is."""
+    if options.directory is not None:
+        path = _resume(options)
+    else:
+        path = _start(options)
+    if options.report:
+        from explorax.report.page import write_report
+
+        print(f"The report: {write_report([path], path / 'report.html')}")
+
+
+def _start(options: Train) -> Path:
+    if not options.env:
+        raise Usage(
+            "train needs --env, for example --env mountain_car. `explorax list environments` shows "
+            "what there is; `explorax train --resume DIR` goes on with a run."
+        )
+    from explorax import api
+
+    result = api.train(
+        options.env,
+        options.agent,
+        options.bonus,
+        options.env_steps,
+        seeds=options.seeds,
+        seed=options.seed,
+        num_envs=options.num_envs,
+        film=not options.no_film,
+        root=options.root,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        tensorboard=options.tensorboard,
+    )
+    return result.directory
+
+
+def _resume(options: Train) -> Path:
+    given = [name for name in _CONFIGURING if getattr(options, name) != getattr(Train, name)]
+    if not options.resume:
+        raise Usage(f"To go on with a run, write: explorax train --resume {options.directory}")
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise Usage(f"The run in {options.directory} has its configuration: leave out {flags}.")
+    from explorax.run.train import resume_run
+
+    return resume_run(options.directory or "", tensorboard=options.tensorboard)
+
+
+_CONFIGURING = (
+    *("env", "agent", "bonus", "env_steps", "seeds", "seed", "num_envs"),
+    *("root", "overwrite", "no_film"),
+)
+
+
+def compare(options: Compare) -> None:
+    """Train all, print the table, the report's path and the time it took."""
+    combining = options.env or options.agent or options.bonus
+    if bool(options.preset) == bool(combining):
+        raise Usage(
+            "compare needs either --preset NAME, or --env, --agent and --bonus, each once or more. "
+            "`explorax list presets` shows the presets."
+        )
+    if combining and not (options.env and options.bonus):
+        missing = "--env" if not options.env else "--bonus"
+        raise Usage(f"compare needs {missing} too, once or more.")
+    from explorax import api
+
+    comparison = api.compare(
+        options.preset,
+        env=options.env,
+        agent=options.agent or (("TRPO()",) if combining else ()),
+        bonus=options.bonus,
+        env_steps=options.env_steps,
+        seeds=options.seeds,
+        seed=options.seed,
+        num_envs=options.num_envs,
+        budget=options.budget,
+        film=not options.no_film,
+        root=options.root,
+        report=options.report,
+        overwrite=options.overwrite,
+        tensorboard=options.tensorboard,
+    )
+    print(f"\n{comparison}")
+
+
+def evaluate(options: Eval) -> None:
+    """Print a row per seed: mean, smallest and largest return, length, successes."""
+    from explorax.run.evaluate import evaluate
+
+    greedy = not options.explore
+    found = evaluate(options.directory, options.seed, options.episodes, greedy)
+    rows = [
+        (
+            str(each.seed),
+            f"{each.return_mean:.4g}",
+            f"{min(each.returns):.4g}",
+            f"{max(each.returns):.4g}",
+            f"{sum(each.lengths) / len(each.lengths):.0f}",
+            "-" if each.success_rate is None else f"{each.success_rate:.0%}",
+        )
+        for each in found
+    ]
+    how = "greedily" if greedy else "with exploration"
+    print(f"{options.episodes} episodes of each seed's policy, {how}, in {options.directory}:")
+    header = ("seed", "mean return", "lowest", "highest", "mean length (steps)", "success")
+    print("\n".join(_columns([header, *rows])))
+    mean = sum(each.return_mean for each in found) / len(found)
+    print(f"Mean over {len(found)} seed{'s' * (len(found) != 1)}: {mean:.4g}")
+    if options.film:
+        from explorax.run.film import film
+
+        print(f"The film: {film(options.directory, options.seed)}")
+
+
+def report(options: Report) -> None:
+    """Write the page and say where it is."""
+    from explorax.report.page import write_report
+
+    first = options.runs[0]
+    page = options.out or first / "report.html"
+    title = options.title or None
+    print(f"The report: {write_report(list(options.runs), page, title=title)}")
+
+
+def show(options: List) -> None:
+    """Print all catalogues, the named ones, or the named entries."""
+    for position, name in enumerate(options.what or listing.KINDS):
+        if position:
+            print()
+        if name in listing.KINDS:
+            _print_catalogue(name)
+        else:
+            _print_entry(listing.describe(name))
+    if not options.what:
+        print("\n`explorax list NAME` shows an entry with all its settings.")
+
+
+def _print_catalogue(kind: str) -> None:
+    print(kind)
+    entries = listing.overview(kind)
+    width = max(map(len, entries), default=0)
+    for name, text in entries.items():
+        _print_indented(f"  {name:<{width}}  ", text)
+
+
+def _print_entry(entry: listing.Entry) -> None:
+    print(f"{entry.name} ({entry.kind})\n")
+    print("\n".join(f"  {line}".rstrip() for line in entry.doc.split("\n")))
+    if entry.settings:
+        print("\nsettings")
+    shown = [f"{each.name}={each.default}" if each.default else each.name for each in entry.settings]
+    width = max(map(len, shown), default=0)
+    for text, setting in zip(shown, entry.settings, strict=True):
+        _print_indented(f"  {text:<{width}}  ", setting.doc)
+    if entry.constructors:
+        print("\nalso")
+    for text, doc in entry.constructors:
+        print(f"  {text}  {doc}")
+    if entry.experiments:
+        print("\nexperiments")
+    for line in entry.experiments:
+        _print_indented("  ", line)
+
+
+def _print_indented(label: str, text: str) -> None:
+    """Print `text` beside its label, wrapped to the terminal and never broken elsewhere."""
+    import shutil
+    import textwrap
+
+    width = max(shutil.get_terminal_size().columns - len(label), 40) if sys.stdout.isatty() else 9999
+    lines = textwrap.wrap(text, width) or [""]
+    print("\n".join([label + lines[0], *(" " * len(label) + line for line in lines[1:])]).rstrip())
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    ]
+
+
+ACTIONS: dict[str, Callable[[Any], None]] = {
+    "train": train,
+    "compare": compare,
+    "eval": evaluate,
+    "report": report,
+    "list": show,
+}

@@ -1,0 +1,137 @@
+"""What there is to choose from: the catalogues, one line each, and one entry in full."""
+
+import dataclasses
+import importlib
+import inspect
+import io
+import tokenize
+from collections.abc import Callable
+
+from explorax.core.errors import unknown_name
+
+PACKAGES = {"agents": "agent", "bonuses": "bonus", "behaviors": "behavior"}
+KINDS = ("environments", *PACKAGES, "presets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field of a settings class."""
+
+    name: str
+    default: str  # as it would be written; empty where the field must be given
+    doc: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One entry of a catalogue, in full."""
+
+    kind: str
+    name: str
+    doc: str
+    settings: tuple[Setting, ...] = ()
+    constructors: tuple[tuple[str, str], ...] = ()  # (text, first line of its docstring)
+    experiments: tuple[str, ...] = ()
+
+
+def overview(kind: str) -> dict[str, str]:
+    """Return the names of one of KINDS, each with what it is in one line. Raises UnknownName."""
+    if kind in PACKAGES:
+        return {name: _first_line(cls) for name, cls in _classes(kind).items()}
+    if kind == "environments":
+        return importlib.import_module("explorax.envs.suite").catalogue()
+    if kind == "presets":
+        return importlib.import_module("explorax.presets").catalogue()
+    raise unknown_name("catalogue", kind, KINDS)
+
+
+def describe(name: str) -> Entry:
+    """Return the entry called `name` in any catalogue. Raises UnknownName."""
+    for kind, singular in PACKAGES.items():
+        if name in _classes(kind):
+            return _entry(singular, name, _classes(kind)[name])
+    tasks = _tasks()
+    task = tasks.get(name) or next((cls for key, cls in tasks.items() if key == _base(name)), None)
+    if task is not None:
+        return _entry("environment", name, task)
+    presets = importlib.import_module("explorax.presets")
+    if name in presets.__all__:
+        lines = [
+            f"{each.env} · {each.agent!r} · {each.bonus!r} · "
+            f"{each.env_steps:,} steps × {each.seeds} seeds"
+            for each in presets.preset(name)
+        ]
+        doc = inspect.getdoc(getattr(presets, name)) or ""
+        return Entry("preset", name, doc, experiments=tuple(lines))
+    possible = [key for kind in KINDS for key in overview(kind)]
+    raise unknown_name("entry", name, [*possible, *KINDS])
+
+
+def _base(name: str) -> str:
+    """Return an environment's name without its size and settings: deep_sea of deep_sea/20."""
+    return name.partition("(")[0].partition("/")[0]
+
+
+def _classes(kind: str) -> dict[str, type]:
+    package = importlib.import_module(f"explorax.{kind}")
+    found = {name: getattr(package, name) for name in package.__all__}
+    return {name: cls for name, cls in found.items() if dataclasses.is_dataclass(cls)}
+
+
+def _tasks() -> dict[str, type]:
+    """Return each task's class by the name that `suite` gives it, without its size."""
+    names = [_base(key) for key in overview("environments")]
+    classes = importlib.import_module("explorax.envs")
+    by_letters = {name.lower(): getattr(classes, name) for name in classes.__all__}
+    return {name: by_letters[name.replace("_", "")] for name in names}
+
+
+def _entry(kind: str, name: str, cls: type) -> Entry:
+    docs = field_docs(cls)
+    settings = [
+        Setting(field.name, _default(field), docs.get(field.name, ""))
+        for field in dataclasses.fields(cls)
+    ]
+    constructors = [
+        (f"{cls.__name__}.{member}()", _first_line(getattr(cls, member)))
+        for member, value in vars(cls).items()
+        if isinstance(value, classmethod) and not member.startswith("_")
+    ]
+    return Entry(kind, name, inspect.getdoc(cls) or "", tuple(settings), tuple(constructors))
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        return repr(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return ""
+
+
+def _first_line(thing: type | Callable[..., object]) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """Return the comment at the end of each field's line in the source of a dataclass."""
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):  # a class made in an interactive session has no source
+        return {}
+    names = {field.name for field in dataclasses.fields(cls)}
+    docs: dict[str, str] = {}
+    for line in inspect.cleandoc(source).split("\n"):
+        name = line.strip().partition(":")[0]
+        if name in names and name not in docs:
+            docs[name] = _comment(line.strip())
+    return docs
+
+
+def _comment(line: str) -> str:
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(line).readline):
+            if token.type == tokenize.COMMENT:
+                return token.string.lstrip("# ")
+    except tokenize.TokenError:  # a default that goes on in the next line
+        pass
+    return ""

@@ -1,0 +1,162 @@
+"""The options of each command: their names, defaults and help. Imports no JAX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro import conf
+
+
+class Usage(Exception):
+    """Options that do not go together."""
+
+
+_TEXT = conf.arg(metavar="TEXT")
+_NAME = conf.arg(metavar="NAME")
+_DIR = conf.arg(metavar="DIR", aliases=("--out",))
+_COUNT = conf.arg(metavar="N")
+_DIRECTORY = conf.arg(metavar="DIR", help_behavior_hint="")
+
+Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one agent with one bonus in one environment, all seeds in one program.
+
+    explorax train --env mountain_car_sparse --bonus "Scale(MedianRatio(VIME()), 1e-4)" --seeds 20
+
+    explorax train --resume runs/mountain_car_sparse/TRPO+Scale-MedianRatio-VIME/1a2b3c4d
+    """
+
+    directory: Annotated[conf.Positional[Path | None], _DIRECTORY] = None
+    """With --resume: the run directory to go on with; nothing else need be given."""
+    env: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(required)")] = ""
+    """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0. See `explorax list`."""
+    agent: Annotated[str, _TEXT] = "TRPO()"
+    """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
+    bonus: Annotated[str, _TEXT] = "NoBonus()"
+    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)"."""
+    env_steps: Annotated[int, _COUNT] = 100_000
+    """Steps of each seed, over all its environments."""
+    seeds: Annotated[int, _COUNT] = 1
+    """How many seeds."""
+    seed: Annotated[int, _COUNT] = 0
+    """The first seed's number; the others follow it."""
+    num_envs: Annotated[int, _COUNT] = 10
+    """Environments side by side, for each seed."""
+    root: Annotated[Path, _DIR] = Path("runs")
+    """Where run directories are made."""
+    resume: Flag = False
+    """Go on with an interrupted run."""
+    overwrite: Flag = False
+    """Delete the run of this configuration that is there, and start again."""
+    tensorboard: Flag = False
+    """Write TensorBoard event files too."""
+    no_film: Flag = False
+    """Make no film of the final policy."""
+    report: Flag = False
+    """Write an HTML report beside the run at the end."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train every combination of the given environments, agents and bonuses, and report on all.
+
+    explorax compare --preset demo --budget 0.1
+
+    explorax compare --env deep_sea/10 --agent "DQN()" --bonus "NoBonus()" --bonus "VIME()" --seeds 5
+
+    Runs that are finished are kept and interrupted ones go on, so the same command continues.
+    """
+
+    preset: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(or the three below)")] = ""
+    """Experiments by name: demo, sparse_tasks, eta_sweep, ... See `explorax list presets`."""
+    env: Annotated[conf.UseAppendAction[tuple[str, ...]], _NAME] = ()
+    """Environment."""
+    agent: Annotated[conf.UseAppendAction[tuple[str, ...]], _TEXT] = ()
+    """Agent."""
+    bonus: Annotated[conf.UseAppendAction[tuple[str, ...]], _TEXT] = ()
+    """Intrinsic reward."""
+    env_steps: Annotated[
+        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 100000)")
+    ] = None
+    """Steps of each seed, over all its environments."""
+    seeds: Annotated[
+        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
+    ] = None
+    """How many seeds of each."""
+    seed: Annotated[int, _COUNT] = 0
+    """The first seed's number."""
+    num_envs: Annotated[
+        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
+    ] = None
+    """Environments side by side, for each seed."""
+    budget: Annotated[float, conf.arg(metavar="FACTOR")] = 1.0
+    """Multiplies the env steps: 0.05 for a quick look."""
+    root: Annotated[Path, _DIR] = Path("runs")
+    """Where run directories are made."""
+    report: Annotated[
+        Path | None, conf.arg(metavar="FILE", help_behavior_hint="(default: in --root)")
+    ] = None
+    """The HTML page to write."""
+    overwrite: Flag = False
+    """Train again what is finished."""
+    tensorboard: Flag = False
+    """Write TensorBoard event files too."""
+    no_film: Flag = False
+    """Make no films of the final policies."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Play the final policy of a run, greedily, and print what each seed's policy returns."""
+
+    directory: Annotated[conf.Positional[Path], _DIRECTORY]
+    """The run directory."""
+    episodes: Annotated[int, _COUNT] = 10
+    """Episodes of each seed's policy."""
+    seed: Annotated[
+        int | None, conf.arg(metavar="N", help_behavior_hint="(default: all)")
+    ] = None
+    """Only this seed of the run."""
+    explore: Flag = False
+    """Act as in training, with the policy's noise, instead of greedily."""
+    film: Flag = False
+    """Also film one episode, as a GIF in the run directory."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML page about runs: curves, maps, films, numbers."""
+
+    runs: Annotated[conf.Positional[tuple[Path, ...]], _DIRECTORY] = (Path("runs"),)
+    """Run directories, or folders that hold some (default: runs)."""
+    out: Annotated[
+        Path | None, conf.arg(metavar="FILE", help_behavior_hint="(default: in the first DIR)")
+    ] = None
+    """The page to write."""
+    title: Annotated[str, conf.arg(metavar="TEXT", help_behavior_hint="")] = ""
+    """Its heading."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the environments, agents, bonuses, behaviours and presets, or one of them in full.
+
+    explorax list | explorax list bonuses | explorax list VIME | explorax list deep_sea
+    """
+
+    what: Annotated[
+        conf.Positional[tuple[str, ...]], conf.arg(metavar="WHAT", help_behavior_hint="")
+    ] = ()
+    """environments, agents, bonuses, behaviors, presets, or a name in one of them."""
+
+
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "compare": Compare,
+    "eval": Eval,
+    "report": Report,
+    "list": List,
+}

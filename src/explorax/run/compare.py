@@ -1,0 +1,177 @@
+"""Several runs one after the other: what is finished is kept, what was interrupted goes on."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from explorax.core.errors import InvalidSetting
+from explorax.envs import suite
+from explorax.presets import Experiment
+from explorax.run.config import RunConfig
+from explorax.run.directory import RunDirectory
+from explorax.run.expressions import parse
+from explorax.run.interrupt import Interrupted
+from explorax.run.train import train
+
+DEFAULT_NUM_ENVS = 10
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Where the runs of a comparison are, in the order given, and how long it took."""
+
+    directories: tuple[Path, ...]
+    trained: int  # the others were there already
+    seconds: float  # wall time
+
+
+def configuration(
+    env: Any, agent: Any, bonus: Any, *, num_envs: int | None = None, **settings: Any
+) -> RunConfig:
+    """Return the configuration of a run from names, expressions or objects.
+
+    `env` is a name, a task or an environment, whose number of copies then counts; `agent` and
+    `bonus` are objects or expressions. Raises UnknownName, InvalidSetting.
+    """
+    return RunConfig(
+        env=environment_name(env),
+        agent=parse(agent, "agent") if isinstance(agent, str) else agent,
+        bonus=parse(bonus, "bonus") if isinstance(bonus, str) else bonus,
+        num_envs=_copies(env, num_envs),
+        **settings,
+    )
+
+
+def every_combination(
+    envs: Sequence[Any],
+    agents: Sequence[Any],
+    bonuses: Sequence[Any],
+    *,
+    env_steps: int,
+    seeds: int,
+    num_envs: int | None = None,
+) -> tuple[Experiment, ...]:
+    """Return the experiments of all environments × agents × bonuses, in that order."""
+    for name, given in (("environment", envs), ("agent", agents), ("bonus", bonuses)):
+        if not given:
+            raise InvalidSetting(
+                f"There is nothing to compare: no {name} was given. Give at least one environment, "
+                f"agent and bonus, or a preset."
+            )
+    configs = [
+        configuration(*each, env_steps=env_steps, seeds=seeds, num_envs=num_envs)
+        for each in product(envs, agents, bonuses)
+    ]
+    return tuple(
+        Experiment(each.env, each.agent, each.bonus, each.env_steps, each.seeds, each.num_envs)
+        for each in configs
+    )
+
+
+def configurations(
+    experiments: Iterable[Experiment], seed: int = 0, film: bool = True
+) -> tuple[RunConfig, ...]:
+    """Return each experiment as the configuration of a run, seeds counted from `seed`."""
+    return tuple(
+        RunConfig(
+            env=environment_name(each.env),
+            agent=each.agent,
+            bonus=each.bonus,
+            env_steps=each.env_steps,
+            seeds=each.seeds,
+            seed=seed,
+            num_envs=each.num_envs,
+            film=film,
+        )
+        for each in experiments
+    )
+
+
+def environment_name(env: Any) -> str:
+    """Return the name under which `env`, a name, task or environment, is recorded."""
+    if isinstance(env, str) or all(hasattr(env, name) for name in ("reset", "step")):
+        return suite.name_of(env)
+    raise InvalidSetting(
+        f"env={env!r}: env must be a name such as 'mountain_car', a task or an environment."
+    )
+
+
+def _copies(env: Any, num_envs: int | None) -> int:
+    own = getattr(getattr(env, "spec", None), "num_envs", None)  # of an environment, not of a task
+    if own is not None and num_envs not in (None, own):
+        raise InvalidSetting(
+            f"num_envs={num_envs}, and {env!r} has {own} environments side by side. "
+            f"Leave num_envs out."
+        )
+    if num_envs is not None:
+        return num_envs
+    return DEFAULT_NUM_ENVS if own is None else own
+
+
+def run_all(
+    configs: Iterable[RunConfig],
+    root: str | Path = "runs",
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    tensorboard: bool = False,
+    environments: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Ran:
+    """Train every configuration and return where the runs are.
+
+    A finished run of the same configuration is kept and an unfinished one goes on, unless
+    `overwrite`. `environments` holds, by name, those that are in no catalogue. `say` hears a line
+    before each run. Raises what `train` raises; the runs before are then on the disk, and calling
+    again goes on from there.
+    """
+    began = time.perf_counter()
+    configs = tuple(dict.fromkeys(configs))  # a preset and an option may name the same run twice
+    directories, trained = [], 0
+    for number, config in enumerate(configs, start=1):
+        path = config.directory(root)
+        label = f"[{number}/{len(configs)}] {config.env} · {config.agent!r} · {config.bonus!r}"
+        if not overwrite and finished(path, config):
+            _tell(say, f"{label}\n  finished before, kept: {path}")
+        else:
+            _tell(say, label)
+            path = _train(
+                config,
+                root,
+                resume=not overwrite,
+                overwrite=overwrite,
+                progress=progress,
+                tensorboard=tensorboard,
+                env=(environments or {}).get(config.env),
+            )
+            trained += 1
+        directories.append(path)
+    return Ran(tuple(directories), trained, time.perf_counter() - began)
+
+
+def finished(path: Path, config: RunConfig) -> bool:
+    """Return whether `path` holds a finished run of `config`.
+
+    Raises RunDirectoryError where it holds one with other seeds.
+    """
+    directory = RunDirectory(path)
+    if not directory.done:
+        return False
+    directory.check_free(config, resume=True, overwrite=False)
+    return True
+
+
+def _train(config: RunConfig, root: str | Path, **options: Any) -> Path:
+    try:
+        return train(config, root, **options)
+    except Interrupted as stop:
+        text = f"{stop} The same comparison, started again, goes on with this run and the rest."
+        raise Interrupted(stop.path, text, stop.exit_code - 128) from None
+
+
+def _tell(say: Callable[[str], None] | None, line: str) -> None:
+    if say is not None:
+        say(line)

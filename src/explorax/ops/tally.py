@@ -56,11 +56,19 @@ def count(tally: Tally, spec: Spec, rollout: Rollout) -> Tally:
         ret, length = ret + reward, length + 1
         env_steps = env_steps + spec.num_envs
         success = done & (ret >= threshold)
+        ended = done.astype(jnp.float32)
         first = jnp.where((first == NEVER) & success.any(), env_steps, first)
+        succeeded = success.astype(jnp.float32).sum()
         sums = sums + jnp.stack(
-            [done.sum(), (ret * done).sum(), (length * done).sum(), success.sum()]
-        ).astype(jnp.float32)
-        return (jnp.where(done, 0.0, ret), jnp.where(done, 0.0, length), env_steps, first, sums), None
+            [ended.sum(), (ret * ended).sum(), (length * ended).sum(), succeeded]
+        )
+        return (
+            jnp.where(done, 0.0, ret),
+            jnp.where(done, 0.0, length),
+            env_steps,
+            first,
+            sums,
+        ), None
 
     start = (
         tally.running_return,

@@ -67,18 +67,23 @@ class View:
             rows, columns = self.grid
             place = jnp.argmax(obs.reshape(*obs.shape[:-2], rows * columns), axis=-1)
             return jnp.stack([place % columns, place // columns], axis=-1).astype(jnp.float32)
-        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
         point = obs[..., jnp.asarray(self.dims)]
-        wrapped = jnp.mod(point - low, high - low) + low
-        return jnp.where(jnp.asarray(self.periodic), wrapped, point)
+        low, high, periodic = (
+            jnp.broadcast_to(jnp.asarray(pair), point.shape)
+            for pair in (self.low, self.high, self.periodic)
+        )
+        return jnp.where(periodic, jnp.mod(point - low, high - low) + low, point)
 
     def cell(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the indices (x, y) [...] of the map's cells; outliers fall into edge cells."""
-        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
-        bins = jnp.asarray(self.bins)
-        share = (self.project(obs) - low) / (high - low)
-        index = jnp.clip(jnp.floor(share * bins), 0, bins - 1).astype(jnp.int32)
-        return index[..., 0], index[..., 1]
+        point = self.project(obs)
+
+        def along(axis: int) -> jax.Array:
+            low, high, bins = self.low[axis], self.high[axis], self.bins[axis]
+            share = (point[..., axis] - low) / (high - low)
+            return jnp.clip(jnp.floor(share * bins), 0, bins - 1).astype(jnp.int32)
+
+        return along(0), along(1)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ NEVER = -1  # first_success_env_steps of a seed that has not succeeded
 
 @pytree
 class Tally:
-    """Running counts of one training run. Sums are since the last `summary`, maps since the start."""
+    """Running counts of one training run: sums since the last `summary`, maps since the start."""
 
     env_steps: Any  # int32 [], over all E environments
     first_success_env_steps: Any  # int32 [], NEVER until then

@@ -1,0 +1,244 @@
+"""Checkpoints: the whole state of all seeds, saved by orbax, with a header that is read first.
+
+checkpoints/chunk_000012/header.json   whose it is, where it stands, what must be there
+                         state/        orbax: one array per leaf
+
+A checkpoint is written beside its place and renamed into it, and the one before is kept, so that a
+process killed at any moment leaves one that works. Nothing in it is code.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax.core.errors import CheckpointError
+from explorax.run.directory import write_text, writing
+
+FORMAT = 1
+_KEPT = 2
+_HEADER, _STATE = "header.json", "state"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a checkpoint before its arrays are read."""
+
+    path: Path
+    digest: str  # of the configuration
+    seed: int
+    chunk: int  # chunks done
+    metrics_bytes: int
+    leaves: list[list[Any]]  # [name, shape, dtype]
+    files: dict[str, list[int]]  # path within state/: [bytes, crc32]
+
+
+def save(root: Path, state: Any, *, digest: str, seed: int, chunk: int, metrics_bytes: int) -> Path:
+    """Write the pytree `state` as checkpoint number `chunk` and return its path; keep two.
+
+    A checkpoint of that number is left as it is: it holds the same.
+    """
+    path = root / f"chunk_{chunk:06d}"
+    if path.exists():
+        return path
+    temporary = root / f".chunk_{chunk:06d}.tmp"
+    named = _named_arrays(state)
+    with writing(path):
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir(parents=True)
+        _save_arrays(temporary / _STATE, [array for _, array in named])
+        header = {
+            "format": FORMAT,
+            "digest": digest,
+            "seed": seed,
+            "chunk": chunk,
+            "metrics_bytes": metrics_bytes,
+            "jax": jax.__version__,
+            "leaves": [[name, list(a.shape), str(a.dtype)] for name, a in named],
+            "files": _checksums(temporary / _STATE),
+        }
+        write_text(temporary / _HEADER, json.dumps(header))
+        os.replace(temporary, path)
+        for old in _all(root)[:-_KEPT]:
+            shutil.rmtree(old)
+    return path
+
+
+def latest(root: Path, digest: str, seed: int) -> Header | None:
+    """Return the header of the newest checkpoint under `root`, None where there is none.
+
+    Raises CheckpointError if it cannot be read or is of another configuration.
+    """
+    found = _all(root)
+    if not found:
+        return None
+    header = _read_header(found[-1])
+    if (header.digest, header.seed) != (digest, seed):
+        raise CheckpointError(
+            f"{header.path} is of another experiment (digest {header.digest[:8]}, first seed "
+            f"{header.seed}; this one is {digest[:8]}, first seed {seed}). Continue with the "
+            f"configuration that wrote it, or start again with --overwrite."
+        )
+    return header
+
+
+def restore(header: Header, template: Any, whole: bool = True) -> Any:
+    """Return the saved pytree in the structure of `template` (arrays or their shapes).
+
+    whole: whether the template must have everything that was saved, or may be a part of it. Raises
+    CheckpointError if the files are damaged or the shapes are not the template's.
+    """
+    wanted, structure = jax.tree_util.tree_flatten_with_path(template)
+    slots = _check_leaves(header, wanted, whole)
+    _check_files(header)
+    try:
+        with _orbax() as checkpointer:
+            arrays = checkpointer.restore((header.path / _STATE).absolute())
+        leaves = [
+            _as_leaf(arrays[_slot(slot)] if leaf.size else np.zeros(leaf.shape, leaf.dtype), leaf)
+            for slot, (_, leaf) in zip(slots, wanted, strict=True)
+        ]
+    except Exception as error:  # orbax and tensorstore raise whatever they please
+        raise _damaged(header.path, f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    return jax.tree_util.tree_unflatten(structure, leaves)
+
+
+def _save_arrays(path: Path, arrays: list[np.ndarray]) -> None:
+    slots = {_slot(i): array for i, array in enumerate(arrays) if array.size}
+    try:
+        with _orbax() as checkpointer:
+            checkpointer.save(path.absolute(), slots)
+    except OSError:
+        raise
+    except Exception as error:  # tensorstore reports a full disk as a ValueError
+        raise OSError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+
+
+def _slot(index: int) -> str:
+    return f"leaf_{index:05d}"
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _named_arrays(state: Any) -> list[tuple[str, np.ndarray]]:
+    return [
+        (
+            jax.tree_util.keystr(path),
+            np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf),
+        )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    ]
+
+
+def _as_leaf(array: np.ndarray, like: Any) -> jax.Array:
+    copied = jnp.array(array, copy=True)  # its own memory: the training loop donates it
+    return jax.random.wrap_key_data(copied) if _is_key(like) else copied
+
+
+def _shape_and_dtype(leaf: Any) -> list[Any]:
+    if _is_key(leaf):
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return [list(leaf.shape), str(leaf.dtype)]
+
+
+def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) -> list[int]:
+    """Return where each wanted leaf is saved. Raises CheckpointError if one is not, or not so."""
+    here = [[jax.tree_util.keystr(path), *_shape_and_dtype(leaf)] for path, leaf in wanted]
+    there = {str(leaf[0]): (slot, leaf) for slot, leaf in enumerate(header.leaves)}
+    odd = [
+        f"{leaf} here, {there.get(leaf[0], (0, 'none'))[1]} there"
+        for leaf in here
+        if there.get(leaf[0], (0, None))[1] != leaf
+    ]
+    if whole and not odd and len(here) != len(there):
+        odd = [f"{len(here)} arrays here, {len(there)} there"]
+    if odd:
+        raise CheckpointError(
+            f"{header.path} does not fit this agent, bonus and environment ({odd[0]}). It was "
+            f"probably written by another version of explorax: use that version (meta.json names "
+            f"it), or start again with --overwrite."
+        )
+    return [there[leaf[0]][0] for leaf in here]
+
+
+def _checksums(directory: Path) -> dict[str, list[int]]:
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            checksum = 0
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    checksum = zlib.crc32(block, checksum)
+            found[path.relative_to(directory).as_posix()] = [path.stat().st_size, checksum]
+    return found
+
+
+def _check_files(header: Header) -> None:
+    there = _checksums(header.path / _STATE)
+    for name, written in header.files.items():
+        if name not in there:
+            raise _damaged(header.path, f"{name} is missing")
+        if there[name] != written:
+            sizes = f"{there[name][0]:,} bytes, {written} expected"
+            raise _damaged(header.path, f"{name} has other contents than were written ({sizes})")
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    others = [other.name for other in _all(path.parent) if other != path]
+    cure = f"Delete it to continue from {others[-1]}" if others else "Restore it from a backup"
+    return CheckpointError(
+        f"The checkpoint {path} is damaged: {what}. {cure}, or start again with --overwrite."
+    )
+
+
+def _all(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("chunk_*") if path.is_dir())
+
+
+def _read_header(path: Path) -> Header:
+    try:
+        record = json.loads((path / _HEADER).read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, f"{_HEADER} cannot be read ({error})") from None
+    if not isinstance(record, Mapping) or record.get("format") != FORMAT:
+        version = record.get("format") if isinstance(record, Mapping) else None
+        raise CheckpointError(
+            f"{path} has format {version!r}; this version of explorax reads format {FORMAT}. Use "
+            f"the version that wrote it, or start again with --overwrite."
+        )
+    fields = {"digest": str, "seed": int, "chunk": int, "metrics_bytes": int, "leaves": list}
+    for name, kind in {**fields, "files": dict}.items():
+        if not isinstance(record.get(name), kind):
+            raise _damaged(path, f"{_HEADER} lacks a proper {name!r}")
+    return Header(path, **{name: record[name] for name in (*fields, "files")})
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Give orbax's checkpointer, imported late (it takes seconds) and kept from the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import orbax.checkpoint as orbax
+
+        logger.setLevel(logging.CRITICAL)
+        try:
+            with orbax.Checkpointer(orbax.PyTreeCheckpointHandler()) as checkpointer:
+                yield checkpointer
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,190 @@
+"""What a run is: the one record that decides its numbers and the place of its directory."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorax.core.errors import InvalidSetting, require, unknown_name
+from explorax.core.protocols import Spec
+from explorax.run.expressions import expression, parse
+
+FORMAT = 1  # of config.json
+_LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One experiment: an environment, an agent, a bonus, a budget, and how many seeds of it."""
+
+    env: str  # a name that `explorax list` shows, or "gymnasium:<id>"
+    agent: Any
+    bonus: Any
+    env_steps: int  # of each seed, over all its environments; rounded up to whole rollouts
+    seeds: int = 1
+    seed: int = 0  # the first seed's number; the others follow it
+    num_envs: int = 10
+    log_points: int = 100  # about so many rows per seed in metrics.csv
+    film: bool = True  # of the final policy, at the end
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.env, str) and bool(self.env), self, "env", "a name")
+        agent_like = all(hasattr(self.agent, name) for name in ("act", "learn", "rollout_length"))
+        bonus_like = all(hasattr(self.bonus, name) for name in ("score", "update", "rescore"))
+        require(agent_like, self, "agent", "an agent such as TRPO()")
+        require(bonus_like, self, "bonus", "a bonus such as VIME(), or NoBonus()")
+        for name in ("env_steps", "seeds", "num_envs", "log_points"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            require(whole and value >= 1, self, name, "a whole number of at least 1")
+        seed_fits = isinstance(self.seed, int) and 0 <= self.seed <= _LARGEST_SEED - self.seeds
+        require(seed_fits, self, "seed", f"a whole number from 0 to {_LARGEST_SEED} - seeds")
+        require(isinstance(self.film, bool), self, "film", "True or False")
+        rollout = self.env_steps_per_iteration
+        enough = (
+            f"at least {rollout:,}, one rollout of {self.num_envs} environments with this agent"
+        )
+        require(self.env_steps >= rollout, self, "env_steps", enough)
+
+    @property
+    def env_steps_per_iteration(self) -> int:
+        """The env steps of one rollout [T, E] of one seed."""
+        return int(self.agent.rollout_length) * self.num_envs
+
+    @property
+    def iterations(self) -> int:
+        """The rollouts of each seed: env_steps rounded up."""
+        return -(-self.env_steps // self.env_steps_per_iteration)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The iterations between log points, in order.
+
+        All equal where a divisor of `iterations` gives between half and 1.25 times `log_points`
+        rows, since every other length is another program to compile; else the last is shorter.
+        """
+        total = self.iterations
+        wanted = max(1, math.ceil(total / self.log_points))
+        fewest, most = total / (1.25 * self.log_points), total / (0.5 * self.log_points)
+        divisors = [n for n in range(1, 2 * wanted + 1) if total % n == 0 and fewest <= n <= most]
+        size = min(divisors, key=lambda n: (abs(n - wanted), n), default=wanted)
+        whole, rest = divmod(total, size)
+        return (size,) * whole + ((rest,) if rest else ())
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything but `seed`, as hexadecimal digits."""
+        values = {name: value for name, value in self.to_dict().items() if name != "seed"}
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def directory(self, root: str | Path) -> Path:
+        """Return root/<env>/<agent>+<bonus>/<first 8 digits of the digest>."""
+        parts = f"{short_name(self.agent)}+{short_name(self.bonus)}"
+        return Path(root) / safe_name(self.env) / safe_name(parts) / self.digest[:8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, with agent and bonus as constructor text."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"agent": expression(self.agent), "bonus": expression(self.bonus)}
+
+    def to_json(self, spec: Spec | None = None) -> str:
+        """Return config.json: the fields, every resolved value nested, and what `spec` tells."""
+        resolved = {"agent": resolve(self.agent), "bonus": resolve(self.bonus)}
+        record = {"format": FORMAT, "digest": self.digest, **self.to_dict(), "resolved": resolved}
+        if spec is not None:
+            record |= _describe(spec)
+        return json.dumps(record, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, extra: Iterable[type] = ()) -> "RunConfig":
+        """Return the configuration that `text` records. Runs no code but the parts' constructors.
+
+        `extra`: classes of the caller's own that it names. Raises InvalidSetting, UnknownName.
+        """
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidSetting(f"The configuration is no JSON: {error}.") from None
+        if not isinstance(record, dict):
+            raise InvalidSetting(f"The configuration is a {type(record).__name__}, not an object.")
+        if record.get("format", FORMAT) != FORMAT:
+            raise InvalidSetting(
+                f"The configuration has format {record['format']!r}; this version of explorax "
+                f"reads format {FORMAT}. Use the version that wrote it (meta.json names it)."
+            )
+        return cls.from_dict({k: v for k, v in record.items() if k not in _DERIVED}, extra)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], extra: Iterable[type] = ()) -> "RunConfig":
+        """Return the configuration with these fields, agent and bonus as constructor text."""
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in fields:
+                raise unknown_name("field of the configuration", name, fields)
+        required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise InvalidSetting(f"The configuration lacks {', '.join(missing)}.")
+        parts = {}
+        extra = tuple(extra)
+        for kind in ("agent", "bonus"):
+            if not isinstance(values[kind], str):
+                raise InvalidSetting(f"{kind} must be constructor text, not {values[kind]!r}.")
+            parts[kind] = parse(values[kind], kind, extra)
+        return cls(**{**values, **parts})
+
+
+_DERIVED = frozenset({"format", "digest", "resolved", "spec", "view"})
+
+
+def resolve(value: Any) -> Any:
+    """Return settings as nested JSON values: {"class": name, field: value, ...}."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: resolve(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, tuple | list):
+        return [resolve(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # JSON has no infinity
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
+
+
+def short_name(part: Any) -> str:
+    """Return the class names from the outside in, such as Scale-MedianRatio-VIME."""
+    names = [type(part).__name__]
+    if dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            inner = value if isinstance(value, tuple) else (value,)
+            names += [short_name(item) for item in inner if hasattr(item, "rescore")]
+    return "-".join(names)
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as one component of a path on any file system, at most 96 characters."""
+    safe = re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text).strip("-.") or "unnamed"
+    if len(safe) <= 96:
+        return safe
+    return f"{safe[:87]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _describe(spec: Spec) -> dict[str, Any]:
+    view = spec.view
+    essentials = {
+        "num_envs": spec.num_envs,
+        "obs": resolve(spec.obs),
+        "action": resolve(spec.action),
+        "max_episode_steps": spec.max_episode_steps,
+        "success_return": spec.success_return,
+    }
+    return {"spec": essentials, "view": None if view is None else resolve(view)}

@@ -1,0 +1,186 @@
+"""The run directory: made once, locked while training, every file written whole or not at all."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from explorax.core.errors import ExploraxError, RunDirectoryError
+from explorax.run.config import RunConfig
+
+CONFIG, META, METRICS, MAPS, DONE = "config.json", "meta.json", "metrics.csv", "maps.npz", "DONE"
+CHECKPOINTS, FILMS, TENSORBOARD, PLOTS = "checkpoints", "films", "tensorboard", "plots"
+_LOCK = ".lock"
+_OURS = (CONFIG, META, METRICS, MAPS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's complaint about `path` into a RunDirectoryError with a cure."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Cannot write {path}: {error.strerror or error}. Free space or mend the permissions "
+            f"there and continue with --resume, or choose another place with --root. "
+            f"What was written before is intact."
+        ) from error
+
+
+def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Let `fill` write a temporary file beside `path`, then rename it: never half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / METRICS
+
+    @property
+    def maps(self) -> Path:
+        return self.path / MAPS
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    @property
+    def films(self) -> Path:
+        return self.path / FILMS
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / TENSORBOARD
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has finished."""
+        return (self.path / DONE).exists()
+
+    def read_config(self, extra: tuple[type, ...] = ()) -> RunConfig:
+        """Return the configuration. Raises RunDirectoryError when this is no run directory."""
+        try:
+            text = self.config.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunDirectoryError(
+                f"{self.path} is no run directory: {CONFIG} cannot be read ({error}). Give a "
+                f"directory that `explorax train` made, runs/<env>/<agent>+<bonus>/<digest>."
+            ) from None
+        try:
+            return RunConfig.from_json(text, extra)
+        except ExploraxError as error:
+            raise type(error)(f"{self.config}: {error}") from error
+
+    def read_meta(self) -> dict[str, Any]:
+        """Return meta.json, {} where there is none yet or it cannot be read."""
+        try:
+            record = json.loads((self.path / META).read_text())
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def write_meta(self, record: dict[str, Any]) -> None:
+        write_text(self.path / META, json.dumps(record, indent=2) + "\n")
+
+    def write_done(self, text: str) -> None:
+        write_text(self.path / DONE, text + "\n")
+
+    def check_free(self, config: RunConfig, resume: bool, overwrite: bool) -> None:
+        """Raise RunDirectoryError where training here would destroy or mix up what is there."""
+        if resume and overwrite:
+            raise RunDirectoryError("--resume continues a run, --overwrite deletes it: give one.")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirectoryError(f"{self.path} is in the way: it is no directory. Move it away.")
+        present = [name for name in _OURS if (self.path / name).exists()]
+        if not present or overwrite:
+            return
+        if not resume:
+            state = "a finished run" if self.done else "an unfinished run"
+            raise RunDirectoryError(
+                f"{self.path} holds {state} of this configuration. Three ways on: --resume "
+                f"continues it, --overwrite deletes it and starts again, --root DIR writes "
+                f"elsewhere."
+            )
+        if self.config.exists():
+            self._check_same(config)
+
+    def _check_same(self, config: RunConfig) -> None:
+        try:
+            there = json.loads(self.config.read_text())
+            digest, seed = there["digest"], there["seed"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(
+                f"{self.config} cannot be read ({type(error).__name__}: {error}), so the run "
+                f"cannot be continued. --overwrite starts again, --root DIR writes elsewhere."
+            ) from None
+        if (digest, seed) != (config.digest, config.seed):
+            raise RunDirectoryError(
+                f"{self.path} holds another experiment (digest {digest[:8]}, first seed {seed}; "
+                f"wanted {config.digest[:8]}, first seed {config.seed}). Give --seed {seed} to "
+                f"continue that one, or --root DIR to write elsewhere."
+            )
+
+    def clear(self) -> None:
+        """Delete what a run writes, and nothing else that may lie in the directory."""
+        with writing(self.path):
+            for name in sorted(_OURS, key=lambda name: name != DONE):  # DONE first: it vouches
+                target = self.path / name
+                if target.is_dir() and not target.is_symlink():
+                    shutil.rmtree(target)
+                else:
+                    target.unlink(missing_ok=True)
+
+    def create(self, config_json: str) -> None:
+        """Make the directory and write config.json, unless it is there."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        if not self.config.exists():
+            write_text(self.config, config_json)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process alone; the lock dies with the process."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / _LOCK).open("a")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunDirectoryError(
+                    f"Another process is training in {self.path}. Wait for it or stop it."
+                ) from None
+            except OSError:  # a file system without locks: go on without
+                pass
+            yield

@@ -1,0 +1,153 @@
+"""How all seeds of a run advance: as one program on the device, or one by one from Python."""
+
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax import loop
+from explorax.core.protocols import Env, Percept
+from explorax.core.pytree import replace
+from explorax.run import memory
+from explorax.run.config import RunConfig
+
+
+class DeviceDriver:
+    """All seeds in one compiled program. The state is the stacked Training, leaves [S, ...]."""
+
+    restores_everything = True
+
+    def __init__(self, config: RunConfig, env: Env) -> None:
+        self._config, self._env = config, env
+        self._start = jax.jit(jax.vmap(partial(loop.start, env, config.agent, config.bonus)))
+        self._keys = _keys(config)
+        self.template = jax.eval_shape(self._start, self._keys)
+        self._programs: dict[int, Any] = {}
+
+    def compile(self) -> float:
+        """Compile for every length of chunk; return the seconds. Raises NotEnoughMemory."""
+        state = memory.nbytes(self.template)
+        memory.check(self._config, state, 0)
+        begun = time.perf_counter()
+        for iterations in sorted(set(self._config.chunks)):
+            program = self._chunk(iterations).lower(self.template).compile()
+            analysis = program.memory_analysis()
+            work = 0 if analysis is None else int(analysis.temp_size_in_bytes)
+            memory.check(self._config, state, work)
+            self._programs[iterations] = program
+        return time.perf_counter() - begun
+
+    def _chunk(self, iterations: int) -> Any:
+        config = self._config
+        chunk = partial(loop.chunk_on_device, self._env, config.agent, config.bonus, iterations)
+        return jax.jit(jax.vmap(chunk), donate_argnums=0)
+
+    def start(self) -> Any:
+        return self._start(self._keys)
+
+    def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
+        """Return (state, metrics [S]). The state given is used up."""
+        state, metrics = self._programs[iterations](state)
+        return state, {name: np.asarray(value) for name, value in metrics.items()}
+
+    def to_saved(self, state: Any) -> Any:
+        return state
+
+    def from_saved(self, saved: Any) -> Any:
+        return saved
+
+    def saved_agents(self, saved: Any) -> Any:
+        """Return the agents' states [S, ...] of a checkpoint."""
+        return saved.learner.agent
+
+    def learner(self, state: Any) -> loop.Learner:
+        """Return what learns, leaves [S, ...]."""
+        return state.learner
+
+    def tally(self, state: Any) -> Any:
+        return state.tally
+
+
+class HostDriver:
+    """Seeds in turn, their environments stepped from Python. The state is a tuple of Trainings.
+
+    An environment's own state is beyond saving: a restored seed begins fresh episodes.
+    """
+
+    restores_everything = False
+
+    def __init__(self, config: RunConfig, env: Env) -> None:
+        self._config, self._env = config, env
+        self._keys = _keys(config)
+        init = partial(_start_learner, env, config.agent, config.bonus)
+        one = jax.eval_shape(init, self._keys[0])
+        self.template = (one,) * config.seeds
+
+    def compile(self) -> float:
+        """Nothing is compiled ahead: the loop's parts are when they are first called."""
+        memory.check(self._config, memory.nbytes(self.template), 0)
+        return 0.0
+
+    def start(self) -> Any:
+        config = self._config
+        return tuple(loop.start(self._env, config.agent, config.bonus, key) for key in self._keys)
+
+    def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
+        config = self._config
+        results = [
+            loop.chunk_on_host(self._env, config.agent, config.bonus, iterations, training)
+            for training in state
+        ]
+        names = results[0][1]
+        metrics = {name: np.stack([np.asarray(m[name]) for _, m in results]) for name in names}
+        return tuple(training for training, _ in results), metrics
+
+    def to_saved(self, state: Any) -> Any:
+        return tuple((training.learner, training.tally) for training in state)
+
+    def from_saved(self, saved: Any) -> Any:
+        return tuple(self._fresh_episodes(learner, tally) for learner, tally in saved)
+
+    def _fresh_episodes(self, learner: loop.Learner, tally: Any) -> loop.Training:
+        spec = self._env.spec
+        key = jax.random.fold_in(jax.random.fold_in(learner.key, learner.iteration), -1 % 2**31)
+        env_state, obs = self._env.reset(key)
+        zeros = jnp.zeros(spec.num_envs)
+        percept = Percept(obs, zeros, jnp.ones(spec.num_envs, bool))
+        tally = replace(tally, running_return=zeros, running_length=zeros)
+        return loop.Training(
+            learner, loop.Actor(env_state, percept, self._config.agent.carry(spec)), tally
+        )
+
+    def saved_agents(self, saved: Any) -> Any:
+        return _stack([learner.agent for learner, _ in saved])
+
+    def learner(self, state: Any) -> loop.Learner:
+        return _stack([training.learner for training in state])
+
+    def tally(self, state: Any) -> Any:
+        return _stack([training.tally for training in state])
+
+
+def _start_learner(env: Env, agent: Any, bonus: Any, key: Any) -> tuple[Any, Any]:
+    """Return (learner, tally) as `loop.start` makes them, without touching the environment."""
+    key_agent, key_bonus, _, key_run = jax.random.split(key, 4)
+    learner = loop.Learner(
+        agent.init(key_agent, env.spec), bonus.init(key_bonus, env.spec), key_run, jnp.int32(0)
+    )
+    return learner, loop.tallies.empty(env.spec)
+
+
+def make_driver(config: RunConfig, env: Env) -> DeviceDriver | HostDriver:
+    return DeviceDriver(config, env) if env.traceable else HostDriver(config, env)
+
+
+def _keys(config: RunConfig) -> jax.Array:
+    return jnp.stack([jax.random.key(seed) for seed in config.seed_numbers])
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -1,0 +1,172 @@
+"""films/: the final policy of a typical seed, as a GIF."""
+
+import csv
+import dataclasses
+import io
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from explorax.core.protocols import Agent, Env
+from explorax.envs import suite
+from explorax.run.config import RunConfig
+from explorax.run.directory import RunDirectory, write_atomically, write_text
+from explorax.run.evaluate import act, following, longest, opening, restore_agents
+
+FRAMES = 200  # at most; a longer episode is shown faster
+FRAMES_PER_SECOND = 20
+LARGEST_BYTES = 1_500_000
+_LAST_FRAME_SECONDS = 1.0
+_COLOURS = 64
+_LATE = 0.1  # share of the run whose returns decide which seed is typical
+
+
+def film(run_dir: str | Path, seed: int | None = None, *, env: Any = None, extra: Any = ()) -> Path:
+    """Return the GIF of the newest checkpoint's greedy policy, of `seed` or of the typical one.
+
+    The typical seed is the one whose late return is the median. env, extra: as for `evaluate`.
+    """
+    directory = RunDirectory(Path(run_dir))
+    config = directory.read_config(tuple(extra))
+    environment = suite.make(config.env if env is None else env, config.num_envs)
+    agents = restore_agents(directory, config, environment)
+    return _shoot(directory, config, environment, agents, seed)
+
+
+def film_of(directory: RunDirectory, config: RunConfig, env: Env, agents: Any) -> str:
+    """Make the typical seed's film; return what went wrong, or "". A film is not worth a run."""
+    try:
+        _shoot(directory, config, env, agents, None)
+    except OSError:
+        raise
+    except Exception as error:  # a simulator without a display raises whatever it pleases
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+def typical_seed(metrics: Path) -> int:
+    """Return the seed whose mean late return is the (lower) median; the first without episodes."""
+    returns: dict[int, list[float]] = {}
+    with metrics.open(newline="") as file:
+        for row in csv.DictReader(file):
+            cell = row["return_mean"]
+            returns.setdefault(int(row["seed"]), []).append(float(cell) if cell else np.nan)
+
+    def late(values: list[float]) -> float:
+        known = [value for value in values if not np.isnan(value)]
+        tail = [v for v in values[-max(1, round(len(values) * _LATE)) :] if not np.isnan(v)]
+        return float(np.mean(tail or known[-1:] or [-np.inf]))
+
+    ranked = sorted(returns, key=lambda seed: (late(returns[seed]), seed))
+    return ranked[(len(ranked) - 1) // 2]
+
+
+def _shoot(
+    directory: RunDirectory, config: RunConfig, env: Env, agents: Any, seed: int | None
+) -> Path:
+    if seed is None:
+        seed = typical_seed(directory.metrics)
+    row = config.seed_numbers.index(seed)
+    state = jax.tree.map(lambda leaf: leaf[row], agents)
+    key = jax.random.key(0)
+    shoot = _frames_on_device if env.traceable else _frames_on_host
+    frames, ret, steps = shoot(env, config.agent, state, key)
+    path = directory.films / f"seed_{seed}.gif"
+    data = encode(frames)
+    write_atomically(path, lambda file: file.write(data))
+    record = {"file": path.name, "seed": seed, "return": round(ret, 6), "steps": steps}
+    write_text(directory.films / "films.json", json.dumps([record], indent=2) + "\n")
+    return path
+
+
+def _frames_on_device(env: Env, agent: Agent, state: Any, key: Any) -> Any:
+    """Return (frames, return, steps) of the environment whose first episode's return is median."""
+    states, reward, done = _roll(env, agent, state, key)
+    reward, done = np.asarray(reward), np.asarray(done)
+    lengths = np.where(done.any(axis=0), done.argmax(axis=0) + 1, len(done))
+    before_end = np.arange(len(done))[:, None] < lengths
+    returns = (reward * before_end).sum(axis=0)
+    index = int(np.argsort(returns, kind="stable")[(len(returns) - 1) // 2])
+    steps = int(lengths[index])
+    frames = [
+        env.draw(jax.tree.map(lambda leaf, t=t: leaf[t], states), index)
+        for t in range(0, steps, -(-steps // FRAMES))
+    ]
+    return frames, float(returns[index]), steps
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _roll(env: Env, agent: Agent, state: Any, key: Any) -> Any:
+    """Return (env states before each step [T, E, ...], reward [T, E], done [T, E])."""
+
+    def step(loop: Any, t: jax.Array) -> Any:
+        env_state, percept, carry = loop
+        key_act, key_env = jax.random.split(jax.random.fold_in(key, t))
+        action, carry, _ = agent.act(state, carry, key_act, percept, greedy=True)
+        after, out = env.step(env_state, key_env, action)
+        done = out.terminated | out.truncated
+        return (after, following(out), carry), (env_state, out.reward, done)
+
+    first = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    return jax.lax.scan(step, first, jax.numpy.arange(longest(env)))[1]
+
+
+def _frames_on_host(env: Env, agent: Agent, state: Any, key: Any) -> Any:
+    """Return (frames, return, steps) of the first environment's first episode."""
+    if any(field.name == "render" for field in dataclasses.fields(env)):  # pyright: ignore[reportArgumentType]
+        env = dataclasses.replace(env, render=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    env_state, percept, carry = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    frames, ret, steps, skip = [], 0.0, 0, -(-longest(env) // FRAMES)
+    for t in range(longest(env)):
+        if t % skip == 0:
+            frames.append(env.draw(env_state))
+        key_act, key_env = jax.random.split(jax.random.fold_in(key, t))
+        action, carry, _ = act(agent, True, state, carry, key_act, percept)
+        env_state, out = env.step(env_state, key_env, np.asarray(action))
+        ret, steps = ret + float(out.reward[0]), t + 1
+        percept = following(out)
+        if bool(out.terminated[0] | out.truncated[0]):
+            break
+    return frames, ret, steps
+
+
+def encode(frames: list[np.ndarray]) -> bytes:
+    """Return frames [H, W, 3] as an endless GIF, smaller in width until it is at most 1.5 MB."""
+    images = [Image.fromarray(np.asarray(frame, np.uint8)) for frame in frames]
+    while True:
+        data = _gif(images)
+        width, height = images[0].size
+        if len(data) <= LARGEST_BYTES or width <= 80:
+            return data
+        share = max(0.5, min(0.9, (LARGEST_BYTES / len(data)) ** 0.5))
+        smaller = (max(1, int(width * share)), max(1, int(height * share)))
+        images = [image.resize(smaller, Image.Resampling.BOX) for image in images]
+
+
+def _gif(images: list[Image.Image]) -> bytes:
+    """Return the GIF with one palette for all frames: it flickers not, and packs well."""
+    sheet = [images[i] for i in np.linspace(0, len(images) - 1, min(8, len(images))).astype(int)]
+    width, height = images[0].size
+    together = Image.new("RGB", (width, height * len(sheet)))
+    for i, image in enumerate(sheet):
+        together.paste(image, (0, i * height))
+    palette = together.quantize(_COLOURS, dither=Image.Dither.NONE)
+    indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    milliseconds = 1000 // FRAMES_PER_SECOND
+    durations = [milliseconds] * (len(indexed) - 1) + [int(_LAST_FRAME_SECONDS * 1000)]
+    buffer = io.BytesIO()
+    indexed[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=durations,
+        loop=0,
+        optimize=True,
+    )
+    return buffer.getvalue()

@@ -95,7 +95,7 @@ class CartPole:
     def draw(self, state: CartPoleState) -> np.ndarray:
         from explorax.envs.drawing import draw_cart_pole
 
-        return draw_cart_pole(float(state.x), float(state.angle), limit=X_LIMIT_M)
+        return draw_cart_pole(float(state.x), float(state.angle), X_LIMIT_M, ANGLE_LIMIT_RAD)
 
     def place(self, point: jax.Array) -> CartPoleState:
         rest = jnp.float32(0.0)

@@ -18,7 +18,7 @@ from explorax.envs.cart_pole import (
 )
 from explorax.envs.integrate import runge_kutta
 
-X_LIMIT_M, GRAVITY = 3.0, 10.0
+X_LIMIT_M, UPRIGHT, GRAVITY = 3.0, 0.8, 10.0
 BAR_KG_M2 = POLE_MASS_KG * (1.0**2 + 0.1**2) / 12  # a bar of 1 m by 0.1 m
 DT_S, SUBSTEPS = 0.05, 2
 MAX_SPEED = 0.5 * math.pi / DT_S  # rad/s
@@ -72,13 +72,13 @@ class CartPoleSwingUpSparse:
         state = runge_kutta(slope, state, DT_S, SUBSTEPS)
         state = replace(state, omega=jnp.clip(state.omega, -MAX_SPEED, MAX_SPEED))
         outside = jnp.abs(state.x) > X_LIMIT_M
-        upright = jnp.cos(state.angle) > 0.8
+        upright = jnp.cos(state.angle) > UPRIGHT
         return state, (upright & ~outside).astype(jnp.float32), outside
 
     def draw(self, state: CartPoleState) -> np.ndarray:
         from explorax.envs.drawing import draw_cart_pole
 
-        return draw_cart_pole(float(state.x), float(state.angle), limit=X_LIMIT_M)
+        return draw_cart_pole(float(state.x), float(state.angle), X_LIMIT_M, math.acos(UPRIGHT))
 
     def place(self, point: jax.Array) -> CartPoleState:
         rest = jnp.float32(0.0)

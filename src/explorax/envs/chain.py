@@ -74,10 +74,10 @@ class Chain:
         return ChainState(place), reward.astype(jnp.float32), jnp.bool_(False)
 
     def draw(self, state: ChainState) -> np.ndarray:
-        from explorax.envs.drawing import GREEN, YELLOW, draw_grid
+        from explorax.envs.drawing import SKY_BLUE, YELLOW, draw_grid
 
-        marks = {(0, 0): (GREEN, ""), (0, self.length - 1): (YELLOW, "")}
-        return draw_grid((1, self.length), (0, int(state.place)), marks)
+        marks = {0: (SKY_BLUE, ".001"), self.length - 1: (YELLOW, "+1")}
+        return draw_grid(self.length, min(self.length, 20), int(state.place), marks)
 
     def place(self, point: jax.Array) -> ChainState:
         return ChainState(jnp.clip(jnp.floor(point[0]), 0, self.length - 1).astype(jnp.int32))

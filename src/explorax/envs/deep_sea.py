@@ -105,11 +105,10 @@ class DeepSea:
     def draw(self, state: SeaState) -> np.ndarray:
         from explorax.envs.drawing import YELLOW, draw_grid
 
-        row, column = int(state.row), int(state.column)
-        last = self.size - 1
-        unreachable = [(r, c) for r in range(self.size) for c in range(r + 1, self.size)]
-        place = (row, column) if row < self.size else None
-        return draw_grid((self.size, self.size), place, {(last, last): (YELLOW, "")}, unreachable)
+        n, row, column = self.size, int(state.row), int(state.column)
+        unreachable = {r * n + c for r in range(n) for c in range(r + 1, n)}
+        place = row * n + column if row < n else None
+        return draw_grid(n * n, n, place, {n * n - 1: (YELLOW, "+1")}, unreachable)
 
     def place(self, point: jax.Array) -> SeaState:
         column, row = jnp.clip(jnp.floor(point), 0, self.size - 1).astype(jnp.int32)

@@ -97,7 +97,7 @@ class DoublePendulumSparse:
     )
 
     def __post_init__(self) -> None:
-        require(self.torque > 0, self, "torque", "positive")
+        require(0 < self.torque < math.inf, self, "torque", "positive")
 
     def reset(self, key: Key) -> PendulumState:
         spread = jnp.array([0.1, 0.1, 0.01, 0.01])

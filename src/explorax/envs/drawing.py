@@ -1,12 +1,13 @@
 """Pictures of the tasks: flat, anti-aliased, in Okabe and Ito's colours, by pillow."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 WIDTH, HEIGHT, OVERSAMPLING = 400, 260, 3
 
 SKY, PAPER, LINE, INK = "#F4F7FA", "#FFFFFF", "#C9D1DA", "#3A4653"
+GRID, SHADE = "#E1E7EE", "#EEF1F5"
 ORANGE, SKY_BLUE, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 EARTH, EARTH_EDGE = "#DCE5DD", "#9DB3A4"
@@ -21,25 +22,23 @@ class Canvas:
     """
 
     def __init__(
-        self, x: Point, y: Point, background: str = SKY, margin: float = 12.0, stretch: float = 1.0
+        self, x: Point, y: Point, background: str = SKY, margin: Point = (12.0, 12.0)
     ) -> None:
-        """Show x[0]..x[1] by y[0]..y[1]; `stretch` magnifies y against x."""
+        """Show x[0]..x[1] by y[0]..y[1] within margins of so many pixels of the frame."""
         from PIL import Image, ImageDraw
 
         size = (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING)
         self._image = Image.new("RGB", size, background)
         self._draw = ImageDraw.Draw(self._image)
-        room = (WIDTH - 2 * margin, HEIGHT - 2 * margin)
-        self._stretch = stretch
         self._scale = OVERSAMPLING * min(
-            room[0] / (x[1] - x[0]), room[1] / ((y[1] - y[0]) * stretch)
+            (WIDTH - 2 * margin[0]) / (x[1] - x[0]), (HEIGHT - 2 * margin[1]) / (y[1] - y[0])
         )
         self._middle = ((x[0] + x[1]) / 2, (y[0] + y[1]) / 2)
 
     def _pixel(self, point: Point) -> Point:
         return (
             WIDTH * OVERSAMPLING / 2 + (point[0] - self._middle[0]) * self._scale,
-            HEIGHT * OVERSAMPLING / 2 - (point[1] - self._middle[1]) * self._scale * self._stretch,
+            HEIGHT * OVERSAMPLING / 2 - (point[1] - self._middle[1]) * self._scale,
         )
 
     def pixels(self, length: float) -> float:
@@ -104,13 +103,13 @@ def draw_mountain_car(position: float, goal: float) -> np.ndarray:
     def height(x: float | np.ndarray) -> float | np.ndarray:
         return 0.45 * np.sin(3 * x)
 
-    canvas = Canvas((-1.2, 0.6), (-0.52, 0.68))
+    canvas = Canvas((-1.3, 0.7), (-0.56, 0.72), margin=(0.0, 0.0))
     track = np.linspace(-1.6, 1.0, 240)
     ground = [(float(x), float(height(x))) for x in track]
     canvas.polygon([*ground, (1.0, -2.0), (-1.6, -2.0)], EARTH)
     canvas.line(ground, EARTH_EDGE, 3)
-    wall = float(height(-1.2))
-    canvas.line([(-1.2, wall), (-1.2, wall + 0.28)], INK, 3)
+    wall = -1.29  # the car's middle stops at −1.2
+    canvas.line([(wall, float(height(wall))), (wall, float(height(wall)) + 0.3)], INK, 4)
 
     foot = float(height(goal))
     canvas.line([(goal, foot), (goal, foot + 0.26)], INK, 2.5)
@@ -132,18 +131,24 @@ def draw_mountain_car(position: float, goal: float) -> np.ndarray:
     return canvas.frame()
 
 
-def draw_cart_pole(x: float, angle: float, limit: float, length: float = 1.0) -> np.ndarray:
+def draw_cart_pole(x: float, angle: float, limit: float, cone: float) -> np.ndarray:
     """Return a cart at `x` (m) on its rail with a pole `angle` (rad) clockwise from upright.
 
-    The rail ends at ±`limit`, where the episode does.
+    The rail ends at ±`limit`, where the episode does. Within ±`cone` (rad) of upright the pole is
+    where it should be, and the cone drawn there is filled more strongly.
     """
-    swing = length + 0.15
-    canvas = Canvas((-limit - 0.35, limit + 0.35), (-swing, swing + 0.2))
-    canvas.line([(-limit, 0.0), (limit, 0.0)], LINE, 4)
+    length = 1.0
+    canvas = Canvas((-limit - 0.3, limit + 0.3), (-length - 0.15, length + 0.35))
+    inside = abs((angle + np.pi) % (2 * np.pi) - np.pi) < cone
+    rim = np.linspace(-cone, cone, 40)
+    arc = [(x + 1.25 * float(np.sin(a)), 1.25 * float(np.cos(a))) for a in rim]
+    canvas.polygon([(x, 0.0), *arc], "#BFE5D8" if inside else "#E3F2EC")
+    canvas.line(arc, GREEN, 2)
+    canvas.line([(-limit, 0.0), (limit, 0.0)], LINE, 5)
+    canvas.line([(0.0, -0.2), (0.0, -0.3)], EARTH_EDGE, 2)
     for end in (-limit, limit):
         canvas.line([(end, -0.25), (end, 0.25)], VERMILION, 4)
-    canvas.line([(0.0, -0.17), (0.0, -0.26)], EARTH_EDGE, 2)
-    canvas.box((x - 0.28, -0.13), (x + 0.28, 0.13), BLUE, corner=5)
+    canvas.box((x - 0.32, -0.15), (x + 0.32, 0.15), BLUE, corner=5)
     tip = (x + length * float(np.sin(angle)), length * float(np.cos(angle)))
     canvas.line([(x, 0.0), tip], ORANGE, 9)
     canvas.disc((x, 0.0), canvas.pixels(4), INK)
@@ -155,7 +160,7 @@ def draw_double_pendulum(angle1: float, angle2: float, reached: bool) -> np.ndar
 
     The target's disc, where the reward is paid, is filled more strongly when it is `reached`.
     """
-    canvas = Canvas((-3.2, 3.2), (-2.1, 3.05), margin=6)
+    canvas = Canvas((-3.2, 3.2), (-2.1, 3.05), margin=(6.0, 6.0))
     canvas.disc((0.0, 2.0), 1.0, "#BFE5D8" if reached else "#E3F2EC", GREEN)
     canvas.dashes((0.0, 0.0), (0.0, 2.0), LINE)
     elbow = (float(np.sin(angle1)), -float(np.cos(angle1)))
@@ -170,31 +175,33 @@ def draw_double_pendulum(angle1: float, angle2: float, reached: bool) -> np.ndar
 
 
 def draw_grid(
-    shape: tuple[int, int],
-    place: tuple[int, int] | None,
-    marks: dict[tuple[int, int], tuple[str, str]],
-    shaded: Sequence[tuple[int, int]] = (),
+    cells: int,
+    columns: int,
+    place: int | None,
+    marks: dict[int, tuple[str, str]],
+    shaded: Collection[int] = (),
 ) -> np.ndarray:
-    """Return a grid of `shape` = (rows, columns) with the agent at `place` = (row, column).
+    """Return `cells` cells in rows of `columns`, with the agent in cell `place`.
 
-    `marks` gives cells a colour and a text; `shaded` cells are darkened. Row 0 is at the top.
-    `place` None draws no agent: the episode is over.
+    Cells count in reading order. `marks` gives them a colour and a text, and `shaded` ones are
+    darkened. `place` None draws no agent: the episode is over.
     """
-    rows, columns = shape
-    canvas = Canvas((0.0, columns), (-rows, 0.0))
-    gap = canvas.pixels(0.75 if max(shape) > 30 else 1.2)
-    corner = 0 if max(shape) > 30 else 3
-    dark = set(shaded)
-    for row in range(rows):
-        for column in range(columns):
-            fill = marks.get((row, column), ("#E4EAF1" if (row, column) in dark else PAPER, ""))[0]
-            low, high = (column + gap, -row - 1 + gap), (column + 1 - gap, -row - gap)
-            canvas.box(low, high, fill, corner)
-    for (row, column), (_, text) in marks.items():
-        size = min(14.0, 0.4 / canvas.pixels(1.0))
-        if text and size >= 5:
-            canvas.text((column + 0.5, -row - 0.5), text, PAPER, size)
+    rows = -(-cells // columns)
+    side = min((WIDTH - 24) / columns, (HEIGHT - 24) / rows, 64.0)  # pixels of the frame
+    canvas = Canvas(
+        (0.0, columns),
+        (-rows, 0.0),
+        GRID,
+        margin=((WIDTH - side * columns) / 2, (HEIGHT - side * rows) / 2),
+    )
+    gap = min(1.2, side / 12) / side
+    for cell in range(cells):
+        y, x = divmod(cell, columns)
+        fill, text = marks.get(cell, (SHADE if cell in shaded else PAPER, ""))
+        canvas.box((x + gap, -y - 1 + gap), (x + 1 - gap, -y - gap), fill, side / 12)
+        if text and side >= 14:
+            canvas.text((x + 0.5, -y - 0.5), text, INK, min(14.0, side / 2.6))
     if place is not None:
-        centre = (place[1] + 0.5, -place[0] - 0.5)
-        canvas.disc(centre, 0.34, BLUE, PAPER if 1.0 / canvas.pixels(1.0) > 12 else None)
+        y, x = divmod(place, columns)
+        canvas.disc((x + 0.5, -y - 0.5), 0.36, BLUE)
     return canvas.frame()

@@ -1,5 +1,6 @@
 """Mountain car with a throttle, and a price on using it."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -34,7 +35,7 @@ class MountainCarContinuous:
     power: float = 0.0015
 
     def __post_init__(self) -> None:
-        require(self.power > 0, self, "power", "positive")
+        require(0 < self.power < math.inf, self, "power", "positive")
 
     obs = CAR_OBS
     action = Box((1,))

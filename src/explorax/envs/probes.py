@@ -42,7 +42,7 @@ def _place(point: jax.Array) -> ProbeState:
 def _draw(state: ProbeState) -> np.ndarray:
     from explorax.envs.drawing import draw_grid
 
-    return draw_grid((1, 2), (0, int(state.sign > 0)), {})
+    return draw_grid(2, 2, int(state.sign > 0), {})
 
 
 def _action(continuous: bool) -> Discrete | Box:

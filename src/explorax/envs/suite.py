@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 import explorax.envs as envs
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, unknown_name
@@ -29,7 +29,7 @@ def make(name: str | Task | Env, num_envs: int) -> Env:
         return _from_object(name, num_envs)
     if name.startswith(GYMNASIUM):
         id, settings = _gymnasium_parts(name)
-        return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))  # pyright: ignore
+        return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))
     return Batched(_task(name), num_envs)
 
 
@@ -101,24 +101,39 @@ def _task(text: str) -> Task:
         raise InvalidSetting(f"{text!r} is not the name of an environment. {_EXAMPLES}")
     classes = _classes()
     name = match["name"].strip()
+    if name in envs.__all__:  # the `repr` of a task
+        name = _snake(name)
     if name not in classes:
         cure = f"Gymnasium's environments are written {GYMNASIUM}MountainCar-v0."
         raise unknown_name("environment", name, classes, cure)
     cls = classes[name]
     settings = _settings(match["settings"], text)
     fields = [field.name for field in dataclasses.fields(cls)]
-    for given in settings:
-        if given not in fields:
-            if not fields:
-                raise UnknownName(f"There is no setting of {name} {given!r}: it has none.")
-            raise unknown_name(f"setting of {name}", given, fields)
     if match["size"] is not None:
         if not _needs_size(cls):
             raise InvalidSetting(f"{text!r}: {name} takes no size after a slash. {_EXAMPLES}")
         settings = {fields[0]: _literal(match["size"], text), **settings}
     elif _needs_size(cls) and fields[0] not in settings:
         raise InvalidSetting(f"{text!r}: {name} needs a {fields[0]}, as in {name}/10.")
+    _check(name, cls, settings)
     return cls(**settings)
+
+
+def _check(name: str, cls: type, settings: dict[str, Any]) -> None:
+    """Raise unless `settings` are names and types of fields of `cls`."""
+    types = get_type_hints(cls)
+    fields = [field.name for field in dataclasses.fields(cls)]
+    for given, value in settings.items():
+        if not fields:
+            raise UnknownName(f"There is no setting of {name} {given!r}: it has none.")
+        if given not in fields:
+            raise unknown_name(f"setting of {name}", given, fields)
+        wanted = types[given]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number if wanted is float else type(value) is wanted):
+            raise InvalidSetting(
+                f"{name}({given}={value!r}): {given} must be of type {wanted.__name__}."
+            )
 
 
 def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:

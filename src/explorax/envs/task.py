@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.errors import require
 from explorax.core.protocols import Box, Discrete, Key, Spec, State, Step, View
 from explorax.core.pytree import pytree
 
@@ -57,6 +58,9 @@ class Batched:
     task: Task
     num_envs: int
 
+    def __post_init__(self) -> None:
+        require(self.num_envs >= 1, self, "num_envs", "at least 1")
+
     @property
     def traceable(self) -> bool:
         return True
@@ -79,6 +83,7 @@ class Batched:
         return BatchState(state, jnp.zeros(self.num_envs, jnp.int32)), obs
 
     def step(self, state: BatchState, key: Key, action: Any) -> tuple[BatchState, Step]:
+        # keys that a task does not draw from cost nothing: the compiler drops them
         key_step, key_reset = jax.random.split(key)
         after, reward, terminated = jax.vmap(self.task.step)(
             state.task, jax.random.split(key_step, self.num_envs), action

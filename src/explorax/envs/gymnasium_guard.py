@@ -1,0 +1,119 @@
+"""The border to a Gymnasium environment: what it returns is checked and made into one array.
+
+Imports gymnasium, so it is imported only when such an environment is made.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from explorax.core.errors import BadEnvironmentData, Incompatible
+
+
+def array_space(space: spaces.Space, id: str) -> spaces.Box:
+    """Return the Box of the arrays into which `encode` turns observations of `space`.
+
+    Raises Incompatible for spaces whose elements have no fixed size.
+    """
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8:
+        return space
+    flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
+    if not isinstance(flat, spaces.Box):
+        raise Incompatible(
+            f"gymnasium:{id} observes {space}, which has no fixed size. "
+            "Wrap it so that it observes a Box, a Discrete, or a Dict or Tuple of such."
+        )
+    low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def encode(space: spaces.Space, observation: Any) -> np.ndarray:
+    """Return a checked observation as an array: images as uint8, all else as float32.
+
+    Discrete becomes one-hot; Dict and Tuple are flattened in Gymnasium's order.
+    """
+    if isinstance(space, spaces.Box):
+        dtype = np.uint8 if space.dtype == np.uint8 else np.float32
+        return np.asarray(observation, dtype)
+    return np.asarray(spaces.flatten(space, observation), np.float32)
+
+
+def fault(space: spaces.Space, value: Any) -> str | None:
+    """Return what is wrong with an element of `space`, or None.
+
+    Wrong are NaN and infinities, another shape, and another kind of number; a wider float than the
+    space has (float64 for float32) is right.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(value, dict) or value.keys() != space.spaces.keys():
+            return f"must be a dict with the keys {', '.join(space.spaces)}"
+        parts = [(repr(name), part, value[name]) for name, part in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(value, tuple) or len(value) != len(space.spaces):
+            return f"must be a tuple of {len(space.spaces)}"
+        parts = [(str(index), part, value[index]) for index, part in enumerate(space.spaces)]
+    else:
+        return _array_fault(space, value)
+    for name, part, element in parts:
+        wrong = fault(part, element)
+        if wrong is not None:
+            return f"has an entry [{name}] that {wrong}"
+    return None
+
+
+def _array_fault(space: spaces.Space, value: Any) -> str | None:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged lists
+        return f"must be an array of shape {space.shape}"
+    if array.shape != space.shape:
+        return f"has shape {array.shape} and must have {space.shape}"
+    whole = space.dtype is not None and np.dtype(space.dtype).kind in "iub"
+    if array.dtype.kind not in ("iub" if whole else "fiub"):
+        return f"has dtype {array.dtype} and must have {space.dtype}"
+    if not np.isfinite(array).all():
+        return f"is not finite: {np.array2string(array.ravel(), threshold=12)}"
+    if isinstance(space, spaces.Discrete) and not 0 <= int(array) - space.start < space.n:
+        return f"is {int(array)} and must be in {space.start} .. {space.start + space.n - 1}"
+    return None
+
+
+class Guard(gymnasium.Wrapper):
+    """One environment of the vector: checks what it returns and encodes its observations."""
+
+    def __init__(self, env: gymnasium.Env, id: str, index: int) -> None:
+        super().__init__(env)
+        self.id, self.index, self.steps = id, index, 0
+        self.observation_space = array_space(env.observation_space, id)
+
+    def reset(self, **settings: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        observation, info = self.env.reset(**settings)
+        return self._observe(observation, "the observation of reset"), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(action)
+        observation, reward, terminated, truncated, info = result
+        self.steps += 1
+        encoded = self._observe(observation, "the observation")
+        if np.shape(reward) != () or np.asarray(reward).dtype.kind not in "fiub":
+            self._raise("the reward", f"must be one number and is {reward!r}")
+        if not np.isfinite(float(reward)):
+            self._raise("the reward", f"is not finite: {float(reward)}")
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, bool | np.bool_):
+                self._raise(name, f"must be True or False and is {flag!r}")
+        return encoded, float(reward), bool(terminated), bool(truncated), info
+
+    def _observe(self, observation: Any, field: str) -> np.ndarray:
+        wrong = fault(self.env.observation_space, observation)
+        if wrong is not None:
+            self._raise(field, wrong)
+        return encode(self.env.observation_space, observation)
+
+    def _raise(self, field: str, wrong: str) -> None:
+        raise BadEnvironmentData(
+            f"gymnasium:{self.id}, environment {self.index}, step {self.steps}: {field} {wrong}. "
+            "Mend the environment, or wrap it."
+        )

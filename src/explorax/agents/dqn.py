@@ -274,7 +274,7 @@ class DQN:
             "loss": loss_mean,
             "q_mean": q_mean,
             "target_mean": targets.mean(),
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.tree.norm(gradient),
         }
         return (params, target_params, optimizer, gradient_steps), metrics
 

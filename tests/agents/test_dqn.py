@@ -1,0 +1,334 @@
+"""DQN: its wiring bit by bit, and values it must find where they are known."""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from explorax import loop
+from explorax.agents.dqn import DQN
+from explorax.behaviors import Boltzmann, EpsilonGreedy
+from explorax.bonuses.combine import NoBonus
+from explorax.core.errors import Incompatible, InvalidSetting
+from explorax.core.protocols import Box, Discrete, Percept, Rollout, Spec
+from explorax.core.pytree import replace
+from explorax.envs.task import Batched
+
+SMALL = DQN(
+    hidden=(8,),
+    rollout_length=4,
+    updates_per_learn=2,
+    batch_size=16,
+    replay_capacity=60,
+    warmup_env_steps=0,
+    n_steps=2,
+    target_copy_every=3,
+)
+SPEC = Spec(obs=Box((2, 2)), action=Discrete(3), num_envs=5)
+
+
+def rollout(seed, length=4):
+    """Made-up experience [T, E], with bonus `paid` for its rows."""
+    rng = np.random.default_rng(seed)
+    shape = (length, SPEC.num_envs)
+    terminated = rng.random(shape) < 0.2
+    obs, next_obs = rng.normal(size=(2, *shape, 2, 2)).astype(np.float32)
+    rows = Rollout(
+        obs=obs,
+        action=rng.integers(0, 3, shape).astype(np.int32),
+        reward=rng.normal(size=shape).astype(np.float32),
+        next_obs=next_obs,
+        terminated=terminated,
+        truncated=(rng.random(shape) < 0.2) & ~terminated,
+        first=rng.random(shape) < 0.2,
+        bonus=np.zeros(shape, np.float32),
+    )
+    rows = jax.tree.map(jnp.asarray, rows)
+    return replace(rows, bonus=paid(None, rows))
+
+
+def paid(key, rows):
+    return jnp.abs(rows.obs).sum((-1, -2)) + rows.action.astype(jnp.float32)
+
+
+def nothing(key, rows):
+    return jnp.zeros_like(rows.reward)
+
+
+def as_paid(key, rows):
+    return rows.bonus
+
+
+@lru_cache
+def learner(agent, rescore):
+    return jax.jit(lambda state, key, rows: agent.learn(state, key, rows, rescore))
+
+
+def trained(agent, rescore, change=lambda rows: rows, learns=6):
+    """The state after some learning from rollouts that `change` has edited."""
+    state, metrics = agent.init(jax.random.key(0), SPEC), {}
+    for i in range(learns):
+        state, metrics = learner(agent, rescore)(state, jax.random.key(i), change(rollout(i)))
+    return state, metrics
+
+
+def same(one, other):
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in leaves)
+
+
+def without_bonus(rows):
+    return replace(rows, bonus=jnp.zeros_like(rows.bonus))
+
+
+def folded(scale):
+    return lambda rows: without_bonus(replace(rows, reward=rows.reward + scale * rows.bonus))
+
+
+@pytest.mark.parametrize("bonus_at, rescore", [("replay", paid), ("collection", nothing)])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_reward_with_bonus_trains_exactly_as_their_sum(bonus_at, rescore, scale):
+    agent = replace(SMALL, bonus_at=bonus_at, bonus_scale=scale)
+    with_bonus, _ = trained(agent, rescore)
+    their_sum, _ = trained(agent, nothing, folded(scale))
+    assert same(with_bonus.params, their_sum.params)
+    assert same(with_bonus.target_params, their_sum.target_params)
+    assert same(with_bonus.optimizer, their_sum.optimizer)
+    deaf, _ = trained(agent, nothing, without_bonus)
+    assert not same(with_bonus.params, deaf.params)
+
+
+@pytest.mark.parametrize("bonus_at", ["replay", "collection"])
+def test_scale_zero_is_no_bonus_to_the_bit(bonus_at):
+    zero, _ = trained(replace(SMALL, bonus_scale=0.0, bonus_at=bonus_at), paid)
+    none, _ = trained(replace(SMALL, bonus_at=bonus_at), nothing, without_bonus)
+    assert same(zero.params, none.params)
+
+
+def test_a_bonus_that_cannot_be_replayed_is_paid_as_at_collection():
+    replayed, _ = trained(replace(SMALL, bonus_at="replay"), as_paid)
+    collected, _ = trained(replace(SMALL, bonus_at="collection"), nothing)
+    assert same(replayed.params, collected.params)
+
+
+def test_replay_pays_the_fresh_bonus_and_not_the_stored_one():
+    fresh, _ = trained(SMALL, paid, without_bonus)
+    stored, _ = trained(SMALL, paid)
+    assert same(fresh.params, stored.params)
+
+
+def test_rescore_sees_rows_as_they_were_stored():
+    seen = []
+
+    def look(key, rows):
+        jax.debug.callback(seen.append, rows)
+        return rows.bonus
+
+    state = SMALL.init(jax.random.key(0), SPEC)
+    rows = rollout(3)
+    jax.block_until_ready(learner(SMALL, look)(state, jax.random.key(1), rows))
+    jax.effects_barrier()
+    (given,) = seen
+    assert given.obs.shape == (2 * 16 * 2, 2, 2) and given.reward.shape == (64,)
+    places = [int(np.flatnonzero(np.ravel(rows.reward) == r)[0]) for r in given.reward]
+    for name in ("obs", "action", "next_obs", "terminated", "truncated", "first", "bonus"):
+        stored = np.asarray(getattr(rows, name))
+        stored = stored.reshape(-1, *stored.shape[2:])
+        np.testing.assert_array_equal(getattr(given, name), stored[places], err_msg=name)
+
+
+def test_target_is_copied_every_k_gradient_steps():
+    agent = replace(SMALL, updates_per_learn=1, target_copy_every=3)
+    start = agent.init(jax.random.key(0), SPEC)
+    for learns, expected in [(2, start.params), (3, None), (5, trained(agent, paid, learns=3)[0])]:
+        state, _ = trained(agent, paid, learns=learns)
+        if expected is None:
+            expected = state.params
+        elif learns == 5:
+            expected = expected.params
+        assert same(state.target_params, expected)
+        assert int(state.gradient_steps) == learns
+
+
+def test_polyak_moves_the_target_by_its_share():
+    agent = replace(SMALL, updates_per_learn=1, target_update="polyak", polyak_rate=0.25)
+    before, _ = trained(agent, paid, learns=2)
+    after, _ = trained(agent, paid, learns=3)
+    expected = jax.tree.map(lambda t, p: 0.75 * t + 0.25 * p, before.target_params, after.params)
+
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
+    jax.tree.map(close, after.target_params, expected)
+
+
+def test_the_whole_gradient_is_clipped_by_its_norm():
+    one = replace(SMALL, updates_per_learn=1, max_grad_norm=None)
+    free, metrics = trained(one, paid, learns=1)
+    clipped, _ = trained(replace(one, max_grad_norm=0.01), paid, learns=1)
+    norm = float(metrics["gradient_norm"])
+    assert norm > 0.1
+    # Adam's first moment after one step is a tenth of the gradient it was given.
+    moment = optax.tree.get(free.optimizer, "mu")
+    given = optax.tree.get(clipped.optimizer, "mu")
+    assert float(optax.tree.norm(given)) == pytest.approx(0.001, rel=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b * 0.01 / norm, rtol=1e-4, atol=1e-9),
+        given,
+        moment,
+    )
+
+
+def test_nothing_is_learned_before_the_warmup_is_over():
+    agent = replace(SMALL, warmup_env_steps=41)  # each rollout has 20
+    start = agent.init(jax.random.key(0), SPEC)
+    early, metrics = trained(agent, paid, learns=2)
+    assert same(early.params, start.params) and same(early.optimizer, start.optimizer)
+    assert int(early.gradient_steps) == 0 and int(early.ring.count) == 8
+    assert all(np.isnan(value) for value in metrics.values())
+    late, metrics = trained(agent, paid, learns=3)
+    assert int(late.gradient_steps) == 2 and int(late.env_steps) == 60
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_greedy_is_deterministic_and_takes_the_best():
+    state, _ = trained(SMALL, paid, learns=2)
+    obs = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32))
+    percept = Percept(obs, jnp.zeros(5), jnp.ones(5, bool))
+    act = jax.jit(partial(SMALL.act, greedy=True))
+    actions = [act(state, (), jax.random.key(i), percept)[0] for i in range(5)]
+    assert all(same(action, actions[0]) for action in actions)
+    values = jax.jit(SMALL.values)(state, obs)
+    np.testing.assert_array_equal(actions[0], np.argmax(values, axis=1))
+    explore = jax.jit(SMALL.act)
+    drawn = [explore(state, (), jax.random.key(i), percept)[0] for i in range(20)]
+    assert set(np.ravel(drawn).tolist()) == {0, 1, 2}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A line of `length` cells walked from left to right; the last step pays.
+
+    Pays 1, or ±1 by the sign that the observation shows, or ±1 by the action. Ends by termination,
+    or, with `endless`, never: time runs out after one step, and the value of the successor counts.
+    """
+
+    length: int = 1
+    pays_by: str = "constant"  # or "obs", "action"
+    endless: bool = False
+
+    obs = Box((2,))
+    action = Discrete(2)
+    success_return = None
+    view = None
+
+    @property
+    def max_episode_steps(self):
+        return 1 if self.endless else None
+
+    def reset(self, key):
+        sign = jax.random.rademacher(key, (), jnp.float32) if self.pays_by == "obs" else 1.0
+        return jnp.stack([jnp.float32(0), jnp.float32(sign)])
+
+    def observe(self, state):
+        return state
+
+    def step(self, state, key, action):
+        cell, sign = state
+        last = cell >= self.length - 1
+        by = {"constant": 1.0, "obs": sign, "action": 2.0 * action.astype(jnp.float32) - 1.0}
+        reward = jnp.where(last, jnp.float32(by[self.pays_by]), 0.0)
+        moved = jnp.stack([cell + (0.0 if self.endless else 1.0), sign])
+        return moved, reward, last & (not self.endless)
+
+    def place(self, point):
+        return point
+
+    def draw(self, state):
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+PROBER = DQN(
+    behavior=EpsilonGreedy(start=1.0, end=1.0),
+    hidden=(16,),
+    rollout_length=4,
+    updates_per_learn=4,
+    batch_size=32,
+    replay_capacity=400,
+    warmup_env_steps=100,
+    discount=0.5,
+    learning_rate=1e-2,
+    target_copy_every=20,
+    n_steps=1,
+)
+UP, DOWN = [0.0, 1.0], [0.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    "probe, changes, cells, expected",
+    [
+        (Probe(), {}, [UP], [[1, 1]]),
+        (Probe(pays_by="obs"), {}, [UP, DOWN], [[1, 1], [-1, -1]]),
+        (Probe(pays_by="action"), {}, [UP], [[-1, 1]]),
+        (Probe(3), {}, [UP, [1.0, 1.0], [2.0, 1.0]], [[0.25] * 2, [0.5] * 2, [1] * 2]),
+        (
+            Probe(3),
+            {"n_steps": 3, "target_update": "polyak", "polyak_rate": 0.05, "loss": "squared"},
+            [UP, [1.0, 1.0], [2.0, 1.0]],
+            [[0.25] * 2, [0.5] * 2, [1] * 2],
+        ),
+        (
+            Probe(2, "action"),
+            {"normalize_obs": False, "double": False},
+            [UP, [1.0, 1.0]],
+            [[0.5] * 2, [-1, 1]],
+        ),
+        (Probe(endless=True), {"n_steps": 3, "activation": "tanh"}, [UP], [[2, 2]]),
+    ],
+    ids=["constant", "observation", "action", "delayed", "delayed-3", "choice-later", "truncated"],
+)
+def test_finds_the_values_of(probe, changes, cells, expected):
+    agent = replace(PROBER, **changes)
+    env = Batched(probe, 4)
+    training = loop.start(env, agent, NoBonus(), jax.random.key(1))
+    chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), 150))
+    training, _ = chunk(training)
+    values = agent.values(training.learner.agent, jnp.asarray(cells))
+    np.testing.assert_allclose(values, expected, atol=0.06)
+
+
+def test_continuous_actions_are_refused_with_agents_that_take_them():
+    with pytest.raises(Incompatible, match=r"continuous: Box.*TRPO, REINFORCE, ERWR"):
+        DQN().init(jax.random.key(0), replace(SPEC, action=Box((1,))))
+
+
+def test_a_replay_too_small_for_its_rollouts_is_refused():
+    with pytest.raises(Incompatible, match="holds 3 steps of each of 5 environments"):
+        replace(SMALL, replay_capacity=19).init(jax.random.key(0), SPEC)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"batch_size": 0}, r"DQN\(batch_size=0\): batch_size must be at least 1"),
+        ({"hidden": (64, 0)}, "hidden must be widths"),
+        ({"discount": 1.5}, "discount must be between 0 and 1"),
+        ({"loss": "hinge"}, "'huber' or 'squared'"),
+        ({"target_update": "never"}, "'copy' or 'polyak'"),
+        ({"bonus_at": "birth"}, "'replay' or 'collection'"),
+        ({"bonus_scale": -1.0}, "bonus_scale must be at least 0"),
+        ({"max_grad_norm": 0.0}, "above 0, or None"),
+        ({"activation": "swish"}, "one of"),
+        ({"polyak_rate": 0.0}, "polyak_rate must be"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(InvalidSetting, match=message):
+        DQN(**changes)
+
+
+def test_settings_are_constructor_text():
+    agent = DQN(behavior=Boltzmann(0.5), hidden=(32,))
+    assert eval(repr(agent)) == agent and hash(agent) == hash(eval(repr(agent)))

@@ -1,0 +1,178 @@
+"""Learning curves, and how many seeds have found success by when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from explorax.report.numbers import Row
+from explorax.report.read import Run
+from explorax.report.statistics import bootstrap_band
+from explorax.report.style import MUTED, Look, bare, new_figure, styled
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The return over training of one run, over its seeds."""
+
+    env_steps: np.ndarray  # [L]
+    seeds: np.ndarray  # [L, S], NaN before a seed's first finished episode
+    middle: np.ndarray  # [L] interquartile mean; NaN until every seed has finished an episode
+    low: np.ndarray
+    high: np.ndarray
+
+
+def learning_curve(run: Run) -> Curve:
+    """Return the curve of `run`.
+
+    Between log points at which an episode ended the last value holds. The middle starts where every
+    seed has finished an episode, because those that finish early are the lucky ones; seeds that
+    never finish one are left out of it.
+    """
+    table = run.over_time("return_mean")
+    values = table.to_numpy(dtype=np.float64)
+    ever = values[:, ~np.isnan(values).all(axis=0)]
+    shape = len(table)
+    middle, low, high = (np.full(shape, np.nan) for _ in range(3))
+    there = ~np.isnan(ever).any(axis=1) & (ever.shape[1] > 0)
+    if there.any():
+        middle[there], low[there], high[there] = bootstrap_band([ever[there].T])
+    return Curve(table.index.to_numpy(dtype=np.float64), values, middle, low, high)
+
+
+def step_unit(env_steps: float) -> tuple[float, str]:
+    """Return (divisor, axis label) that keep the numbers on an axis short."""
+    if env_steps >= 2e6:
+        return 1e6, "environment steps (millions)"
+    if env_steps >= 5e3:
+        return 1e3, "environment steps (thousands)"
+    return 1.0, "environment steps"
+
+
+def _panels(rows: Sequence[Row], narrow: bool, height: float) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with one panel per agent, beside each other, or below each other if narrow."""
+    agents = list(dict.fromkeys(row.name.agent for row in rows))
+    count = len(agents)
+    columns = 1 if narrow else min(count, 3)
+    lines = -(-count // columns)
+    width = 4.2 if narrow else {1: 5.2, 2: 9.2, 3: 10.6}[columns]
+    figure = new_figure(width, 0.5 + (height if columns < 3 else height - 0.3) * lines)
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    for i, (agent, axes) in enumerate(zip(agents, grid.flat, strict=False)):
+        bare(axes)
+        axes.tick_params(labelbottom=i + columns >= count, labelleft=i % columns == 0)
+        if count > 1:
+            axes.set_title(agent, loc="left")
+    return figure, dict(zip(agents, grid.flat, strict=False))
+
+
+def _finish(
+    figure: Figure,
+    panels: dict[str, Axes],
+    rows: Sequence[Row],
+    look: dict[str, Look],
+    x_label: str,
+    y_label: str,
+    narrow: bool,
+) -> None:
+    """Label the outer axes and put the legend above the panels, where no data is."""
+    figure.supxlabel(x_label, fontsize="medium")
+    figure.supylabel(y_label, fontsize="medium")
+    alone = len(panels) == 1
+    handles = {}
+    for row in rows:
+        its = look[row.name.variant]
+        label = row.name.method if alone else row.name.variant
+        handles[label] = Line2D(
+            [], [], color=its.colour, linestyle=its.dash, linewidth=2.4, label=label
+        )
+    widest = max(len(label) for label in handles)
+    columns = max(1, min(len(handles), int((40 if narrow or alone else 100) / (widest + 6))))
+    figure.legend(
+        handles=list(handles.values()), loc="outside upper left", ncols=columns,
+        handlelength=2.0, columnspacing=1.8, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def draw_learning_curves(
+    rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
+) -> Figure:
+    """Return the learning curves of one environment's rows, a panel per agent.
+
+    Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed.
+    """
+    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
+    with styled():
+        figure, panels = _panels(rows, narrow, 2.9)
+        for order, row in enumerate(rows):
+            axes, its, curve = (
+                panels[row.name.agent],
+                look[row.name.variant],
+                learning_curve(row.run),
+            )
+            x = curve.env_steps / divisor
+            faint = min(0.35, 2.2 / max(1, curve.seeds.shape[1]))
+            axes.plot(
+                x, curve.seeds, color=its.colour, linewidth=0.7, alpha=max(0.12, faint), zorder=2
+            )
+            if np.isfinite(curve.low).any():
+                axes.fill_between(
+                    x, curve.low, curve.high, color=its.colour, alpha=0.20, linewidth=0, zorder=3
+                )
+            axes.plot(
+                x, curve.middle, color=its.colour, linestyle=its.dash, linewidth=2.2,
+                zorder=4 + order / 100, solid_capstyle="round",
+            )  # fmt: skip
+        first = next(iter(panels.values()))
+        first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
+        _return_limits(first, rows)
+        _finish(figure, panels, rows, look, x_label, "episode return", narrow)
+    return figure
+
+
+def _return_limits(axes: Axes, rows: Sequence[Row]) -> None:
+    """Leave room around flat curves, which would lie on the frame."""
+    values = np.concatenate([row.run.metrics["return_mean"].to_numpy(float) for row in rows])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        axes.set_ylim(0, 1)
+        axes.text(
+            0.5, 0.5, "no episode has ended", color=MUTED, ha="center", transform=axes.transAxes
+        )
+        return
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) if high > low else max(0.5, 0.1 * abs(high))
+    axes.set_ylim(low - room, high + room)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def draw_first_success(
+    rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
+) -> Figure:
+    """Return the share of seeds with at least one successful episode, over training."""
+    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
+    with styled():
+        figure, panels = _panels(rows, narrow, 2.5)
+        for order, row in enumerate(rows):
+            its, when = look[row.name.variant], np.sort(row.outcome.first_success)
+            found = when[np.isfinite(when)]
+            share = np.arange(1, found.size + 1) / when.size
+            last = share[-1] if found.size else 0.0
+            panels[row.name.agent].step(
+                np.concatenate([[0.0], found, [row.run.env_steps]]) / divisor,
+                np.concatenate([[0.0], share, [last]]),
+                where="post", color=its.colour, linestyle=its.dash, linewidth=2.2,
+                zorder=3 + order / 100,
+            )  # fmt: skip
+        first = next(iter(panels.values()))
+        first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
+        first.set_ylim(-0.03, 1.03)
+        first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        _finish(figure, panels, rows, look, x_label, "seeds that have succeeded", narrow)
+    return figure

@@ -1,0 +1,149 @@
+"""Which figures a report has, with their captions and their descriptions in words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from explorax.report.curves import draw_first_success, draw_learning_curves
+from explorax.report.maps import bonuses_of, draw_bonuses, draw_visits, visits_of, visits_scale
+from explorax.report.numbers import Row
+from explorax.report.style import Look
+from explorax.report.table import interval
+
+Draw = Callable[..., Figure]  # takes narrow: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that has not been drawn yet."""
+
+    kind: str  # "returns", "success", "visits" or "bonus"
+    slug: str  # of its file name
+    title: str
+    caption: str
+    alt: str
+    draw: Draw
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text).split()).lower()
+
+
+def _by_agent(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.name.agent, []).append(row)
+    return groups
+
+
+def _returns(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
+    ends = "; ".join(f"{row.name.method} ends at {interval(row.final_return)}" for row in rows)
+    single = max(row.seeds for row in rows) == 1
+    caption = (
+        "One seed each, so no band."
+        if single
+        else "Bold: interquartile mean over seeds, from where every seed has finished an episode. "
+        "Band: 95 % stratified bootstrap. Faint: every seed. "
+        "The return is the environment's own; no bonus is in it."
+    )
+    return Drawing(
+        "returns",
+        f"{_slug(env)}-returns",
+        "Episode return",
+        caption,
+        f"Learning curves on {env}: episode return over environment steps. {ends}.",
+        partial(draw_learning_curves, rows, look),
+    )
+
+
+def _success(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
+    threshold = rows[0].run.success_return
+    found = "; ".join(
+        f"{row.name.method}: {int(np.isfinite(row.outcome.first_success).sum())} of {row.seeds}"
+        for row in rows
+    )
+    return Drawing(
+        "success",
+        f"{_slug(env)}-first-success",
+        "First success",
+        "Share of seeds that have had at least one successful episode, one that returns "
+        f"{threshold:g} or more, by then.",
+        f"Share of seeds with a first success on {env} over environment steps. By the end, {found}.",
+        partial(draw_first_success, rows, look),
+    )
+
+
+def _visits(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawing]:
+    scale = visits_scale(rows)
+    if scale is None:
+        return []
+    drawings = []
+    for agent, own in _by_agent(rows).items():
+        seen = [row for row in own if visits_of(row.run)]
+        if not seen:
+            continue
+        told = "; ".join(
+            f"{row.name.variant}, {part.part}: {100 * part.share:.0f} % of cells"
+            for row in seen
+            for part in visits_of(row.run)
+        )
+        drawings.append(
+            Drawing(
+                "visits",
+                f"{_slug(env)}-{_slug(agent)}-visits",
+                f"Visited states, {agent}",
+                "Mean over seeds on one logarithmic colour scale; cells that no seed visited are "
+                "grey. The percentage is the share of cells that one seed visited, mean over seeds.",
+                f"Heat maps of the states that {agent} visited on {env}. {told}.",
+                partial(draw_visits, seen, look, scale),
+            )
+        )
+    return drawings
+
+
+def _bonuses(env: str, rows: Sequence[Row]) -> list[Drawing]:
+    drawings = []
+    for row in rows:
+        bonuses = bonuses_of(row.run)
+        if bonuses is None or not row.name.has_bonus:
+            continue
+        what = (
+            "The bonus that a step from each state would be paid at the end of each quarter of "
+            "training, mean over actions and seeds."
+            if bonuses.is_survey
+            else "The mean bonus of the steps that arrived in each cell during each quarter of "
+            "training; cells that were not visited are grey."
+        )
+        drawings.append(
+            Drawing(
+                "bonus",
+                f"{_slug(env)}-{_slug(row.name.method)}-bonus",
+                f"Where the bonus is high, {row.name.method}",
+                f"{what} Logarithmic colour scale, the same for all quarters; before the agent's "
+                "own bonus scale.",
+                f"Heat maps of the bonus over the state space of {env} for {row.name.method}, "
+                f"at {len(bonuses.values)} times in training.",
+                partial(_drawn, row),
+            )
+        )
+    return drawings
+
+
+def _drawn(row: Row, *, narrow: bool = False) -> Figure:
+    figure = draw_bonuses(row, narrow=narrow)
+    assert figure is not None  # _bonuses has asked bonuses_of
+    return figure
+
+
+def drawings(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawing]:
+    """Return the figures of one environment's rows, in reading order."""
+    known = [row for row in rows if row.knows_success]
+    return [
+        _returns(env, rows, look),
+        *([_success(env, known, look)] if known else []),
+        *_visits(env, rows, look),
+        *_bonuses(env, rows),
+    ]

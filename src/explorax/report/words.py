@@ -1,0 +1,118 @@
+"""What the numbers say, in sentences that claim no more than the intervals allow."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from explorax.report.maps import visits_of
+from explorax.report.numbers import FEWEST_SEEDS, Row
+from explorax.report.read import Run
+from explorax.report.table import interval, number
+
+
+def _several(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{', '.join(values[:-1])} and {values[-1]}"
+
+
+def _budget(rows: Sequence[Row]) -> str:
+    steps = {row.run.env_steps for row in rows}
+    seeds = {row.seeds for row in rows}
+    long = f"{max(steps):,} environment steps" if len(steps) == 1 else f"up to {max(steps):,} steps"
+    many = max(seeds)
+    who = (
+        "one seed"
+        if many == 1
+        else f"{many} seeds"
+        if len(seeds) == 1
+        else f"{min(seeds)} to {many} seeds"
+    )
+    return f"{who} of {long}"
+
+
+def _success(row: Row) -> str:
+    """Return a sentence on seeds solved and the first success."""
+    base, solved = row.baseline, int(row.outcome.solved.sum())
+    text = f"{row.name.method} solved {solved} of {row.seeds} seeds"
+    if base is not None:
+        text += f", {base.name.method} {int(base.outcome.solved.sum())} of {base.seeds}"
+    when = row.median_first_success
+    if math.isfinite(when):
+        text += f"; its median first success came after {when:,.0f} steps"
+        if base is not None and math.isfinite(base.median_first_success):
+            text += f" against {base.median_first_success:,.0f}"
+        elif base is not None:
+            text += ", while at least half of the seeds without the bonus never succeeded"
+    elif np.isinf(row.outcome.first_success).all():
+        text += "; it never succeeded"
+    return text + "."
+
+
+def _final(row: Row) -> str:
+    """Return a sentence on the final return, against the baseline's where there is one."""
+    ours, base = row.final_return, row.baseline
+    if not math.isfinite(ours.estimate):
+        return f"No episode of {row.name.method} ended, so it has no return."
+    if base is None or row.improvement is None or not math.isfinite(base.final_return.estimate):
+        return f"{row.name.method} ends with a return of {interval(ours)}."
+    pair = f"{interval(ours)} against {interval(base.final_return)} for {base.name.method}"
+    odds = f"the probability of improvement is {interval(row.improvement)}"
+    if row.verdict == "too few seeds":
+        return (
+            f"{row.name.method} ends with a return of {pair}; fewer than {FEWEST_SEEDS} seeds on "
+            "a side are too few to call that a difference."
+        )
+    if row.verdict == "unclear":
+        return f"No difference in final return is seen: {pair}; {odds}."
+    return f"The final return of {row.name.method} is {row.verdict}: {pair}; {odds}."
+
+
+def _coverage(row: Row) -> str:
+    """Return a sentence on how much of the map was visited early, or "" without maps."""
+    base = row.baseline
+    if base is None:
+        return ""
+    ours, theirs = visits_of(row.run), visits_of(base.run)
+    if len(ours) < 2 or len(theirs) < 2:
+        return ""
+    return (
+        f"In the first quarter of training a seed visited {100 * ours[0].share:.0f} % of the map's "
+        f"cells with the bonus and {100 * theirs[0].share:.0f} % without."
+    )
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Return a paragraph on one environment's rows: what was run and what came of it."""
+    sentences = [f"{_budget(rows)[0].upper()}{_budget(rows)[1:]}."]
+    compared = {id(row.baseline) for row in rows if row.baseline is not None}
+    for row in rows:
+        if id(row) in compared:
+            continue  # told beside the runs that it is compared with
+        if row.knows_success:
+            sentences.append(_success(row))
+        sentences.append(_final(row))
+        sentences.append(_coverage(row))
+    late = [row.name.method for row in rows if not row.run.finished]
+    if late:
+        sentences.append(f"Not finished yet: {_several(late)}.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def notes(run: Run) -> list[str]:
+    """Return what a reader of the run's numbers should know."""
+    told = []
+    if not run.finished:
+        status = run.meta.get("status")
+        why = f", status {status}" if status else ""
+        told.append(
+            f"not finished (no DONE file{why}): {run.env_steps:,} of {run.planned_env_steps:,} "
+            "environment steps. Its numbers are those so far."
+        )
+    for seed, steps in (run.meta.get("diverged") or {}).items():
+        told.append(f"seed {seed} diverged (NaN) at {number(float(steps))} environment steps.")
+    silent = [s for s, rows in run.metrics.groupby("seed") if not rows["return_mean"].notna().any()]
+    if silent:
+        which = _several([str(seed) for seed in silent])
+        told.append(f"no episode ended in seed {which}: left out of the mean return.")
+    told += [str(note) for note in run.meta.get("notes") or []]
+    return told

@@ -9,6 +9,7 @@ from explorax.core.protocols import Agent, Bonus, Env
 from explorax.envs import suite
 from explorax.envs.task import Task
 from explorax.presets import Experiment, preset, scaled
+from explorax.report.page import write_report
 from explorax.result import Comparison, Result
 from explorax.run import compare as comparing
 from explorax.run import train as training
@@ -118,10 +119,11 @@ def compare(
         environments=_objects(env),
         say=print if progress else None,
     )
-    name = experiments if isinstance(experiments, str) else "report"
-    comparison = Comparison(tuple(Result(path) for path in ran.directories), ran.seconds)
-    comparison.report(Path(root) / f"{name}.html" if report is None else Path(report))
-    return comparison
+    name = experiments if isinstance(experiments, str) and experiments else "report"
+    results = tuple(Result(path) for path in ran.directories)
+    page = Path(root) / f"{name}.html" if report is None else Path(report)
+    page = write_report(ran.directories, page)
+    return Comparison(results, ran.seconds, page)
 
 
 def plan(
@@ -138,7 +140,8 @@ def plan(
     film: bool = True,
 ) -> tuple[RunConfig, ...]:
     """Return the configurations that `compare` with these arguments trains."""
-    chosen = preset(experiments) if isinstance(experiments, str) else tuple(experiments)
+    named = isinstance(experiments, str) and experiments != ""
+    chosen = preset(experiments) if named else tuple(experiments)
     combined = [_several(part) for part in (env, agent, bonus)]
     if chosen and any(combined):
         raise InvalidSetting("Give a preset or experiments, or env, agent and bonus: not both.")
@@ -147,7 +150,7 @@ def plan(
             *combined, env_steps=DEFAULT_ENV_STEPS, seeds=DEFAULT_SEEDS, num_envs=num_envs
         )
     chosen = scaled(chosen, budget, seeds=seeds, env_steps=env_steps, num_envs=num_envs)
-    return comparing.configurations(chosen, seed=seed, film=film)
+    return comparing.configurations(chosen, seed=seed, film=film, uncatalogued=_objects(env))
 
 
 def load(path: str | Path) -> Result:

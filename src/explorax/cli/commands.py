@@ -128,11 +128,12 @@ def evaluate(options: Eval) -> None:
 def report(options: Report) -> None:
     """Write the page and say where it is."""
     from explorax.report.page import write_report
+    from explorax.report.read import find_runs
 
-    first = options.runs[0]
+    first, *others = options.runs
     page = options.out or first / "report.html"
-    title = options.title or None
-    print(f"The report: {write_report(list(options.runs), page, title=title)}")
+    runs = [run.path for root in options.runs for run in find_runs(root)] if others else first
+    print(f"The report: {write_report(runs, page, title=options.title or None)}")
 
 
 def show(options: List) -> None:
@@ -143,7 +144,7 @@ def show(options: List) -> None:
         if name in listing.KINDS:
             _print_catalogue(name)
         else:
-            _print_entry(listing.describe(name))
+            print("\n".join(map(_text, listing.describe(name))))
     if not options.what:
         print("\n`explorax list NAME` shows an entry with all its settings.")
 
@@ -153,42 +154,45 @@ def _print_catalogue(kind: str) -> None:
     entries = listing.overview(kind)
     width = max(map(len, entries), default=0)
     for name, text in entries.items():
-        _print_indented(f"  {name:<{width}}  ", text)
+        print(_indented(f"  {name:<{width}}  ", text))
 
 
-def _print_entry(entry: listing.Entry) -> None:
-    print(f"{entry.name} ({entry.kind})\n")
-    print("\n".join(f"  {line}".rstrip() for line in entry.doc.split("\n")))
-    if entry.settings:
-        print("\nsettings")
-    shown = [f"{each.name}={each.default}" if each.default else each.name for each in entry.settings]
+def _text(entry: listing.Entry) -> str:
+    lines = [f"{entry.name} ({entry.kind})", ""]
+    lines += [f"  {line}".rstrip() for line in entry.doc.split("\n")]
+    shown = [
+        f"{each.name}={each.default}" if each.default else each.name for each in entry.settings
+    ]
     width = max(map(len, shown), default=0)
-    for text, setting in zip(shown, entry.settings, strict=True):
-        _print_indented(f"  {text:<{width}}  ", setting.doc)
-    if entry.constructors:
-        print("\nalso")
-    for text, doc in entry.constructors:
-        print(f"  {text}  {doc}")
-    if entry.experiments:
-        print("\nexperiments")
-    for line in entry.experiments:
-        _print_indented("  ", line)
+    for heading, inside in (
+        ("settings", zip(shown, (each.doc for each in entry.settings), strict=True)),
+        ("also", entry.constructors),
+        ("experiments", (("", line) for line in entry.experiments)),
+    ):
+        block = [
+            _indented(f"  {label:<{width}}  " if label else "  ", doc) for label, doc in inside
+        ]
+        lines += ["", heading, *block] if block else []
+    return "\n".join(lines) + "\n"
 
 
-def _print_indented(label: str, text: str) -> None:
-    """Print `text` beside its label, wrapped to the terminal and never broken elsewhere."""
+def _indented(label: str, text: str) -> str:
+    """Return `text` beside its label, wrapped to the width of a terminal and never elsewhere."""
     import shutil
     import textwrap
 
-    width = max(shutil.get_terminal_size().columns - len(label), 40) if sys.stdout.isatty() else 9999
-    lines = textwrap.wrap(text, width) or [""]
-    print("\n".join([label + lines[0], *(" " * len(label) + line for line in lines[1:])]).rstrip())
+    width = (
+        max(shutil.get_terminal_size().columns - len(label), 40) if sys.stdout.isatty() else 9999
+    )
+    first, *rest = textwrap.wrap(text, width) or [""]
+    return "\n".join([label + first, *(" " * len(label) + line for line in rest)]).rstrip()
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
     ]
 
 

@@ -45,26 +45,34 @@ def overview(kind: str) -> dict[str, str]:
     raise unknown_name("catalogue", kind, KINDS)
 
 
-def describe(name: str) -> Entry:
-    """Return the entry called `name` in any catalogue. Raises UnknownName."""
-    for kind, singular in PACKAGES.items():
-        if name in _classes(kind):
-            return _entry(singular, name, _classes(kind)[name])
+def describe(name: str) -> tuple[Entry, ...]:
+    """Return the entries called `name` in any catalogue. Raises UnknownName where there is none."""
+    found = [
+        _entry(singular, name, _classes(kind)[name])
+        for kind, singular in PACKAGES.items()
+        if name in _classes(kind)
+    ]
     tasks = _tasks()
-    task = tasks.get(name) or next((cls for key, cls in tasks.items() if key == _base(name)), None)
-    if task is not None:
-        return _entry("environment", name, task)
+    if _base(name) in tasks:
+        found.append(_entry("environment", name, tasks[_base(name)]))
+    if name in overview("presets"):
+        found.append(_preset(name))
+    if not found:
+        possible = {key.removesuffix("/N") for kind in KINDS for key in overview(kind)}
+        raise unknown_name("entry", name, possible | set(KINDS))
+    return tuple(found)
+
+
+def _preset(name: str) -> Entry:
     presets = importlib.import_module("explorax.presets")
-    if name in presets.__all__:
-        lines = [
-            f"{each.env} · {each.agent!r} · {each.bonus!r} · "
-            f"{each.env_steps:,} steps × {each.seeds} seeds"
-            for each in presets.preset(name)
-        ]
-        doc = inspect.getdoc(getattr(presets, name)) or ""
-        return Entry("preset", name, doc, experiments=tuple(lines))
-    possible = [key for kind in KINDS for key in overview(kind)]
-    raise unknown_name("entry", name, [*possible, *KINDS])
+    brief = importlib.import_module("explorax.run.brief").brief
+    lines = [
+        f"{each.env} · {brief(each.agent)} · {brief(each.bonus)} · "
+        f"{each.env_steps:,} steps × {each.seeds} seeds"
+        for each in presets.preset(name)
+    ]
+    doc = inspect.getdoc(getattr(presets, name)) or ""
+    return Entry("preset", name, doc, experiments=tuple(lines))
 
 
 def _base(name: str) -> str:

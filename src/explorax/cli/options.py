@@ -65,7 +65,7 @@ class Compare:
 
     explorax compare --preset demo --budget 0.1
 
-    explorax compare --env deep_sea/10 --agent "DQN()" --bonus "NoBonus()" --bonus "VIME()" --seeds 5
+    explorax compare --env deep_sea/10 --agent "DQN()" --bonus NoBonus --bonus VIME --seeds 5
 
     Runs that are finished are kept and interrupted ones go on, so the same command continues.
     """
@@ -116,9 +116,7 @@ class Eval:
     """The run directory."""
     episodes: Annotated[int, _COUNT] = 10
     """Episodes of each seed's policy."""
-    seed: Annotated[
-        int | None, conf.arg(metavar="N", help_behavior_hint="(default: all)")
-    ] = None
+    seed: Annotated[int | None, conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Only this seed of the run."""
     explore: Flag = False
     """Act as in training, with the policy's noise, instead of greedily."""

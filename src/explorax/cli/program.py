@@ -89,8 +89,8 @@ def _run(name: str, options: Any) -> None:
 
 def _guarded(action: Callable[[], None]) -> int:
     """Return the exit status of `action`, its expected errors told in one clean message."""
-    from explorax.core.errors import ExploraxError
     from explorax.cli.options import Usage
+    from explorax.core.errors import ExploraxError
 
     try:
         action()

@@ -1,7 +1,7 @@
 """Several runs one after the other: what is finished is kept, what was interrupted goes on."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from explorax.core.errors import InvalidSetting
 from explorax.envs import suite
 from explorax.presets import Experiment
+from explorax.run.brief import brief
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 from explorax.run.expressions import parse
@@ -72,12 +73,19 @@ def every_combination(
 
 
 def configurations(
-    experiments: Iterable[Experiment], seed: int = 0, film: bool = True
+    experiments: Iterable[Experiment],
+    seed: int = 0,
+    film: bool = True,
+    uncatalogued: Container[str] = (),
 ) -> tuple[RunConfig, ...]:
-    """Return each experiment as the configuration of a run, seeds counted from `seed`."""
+    """Return each experiment as the configuration of a run, seeds counted from `seed`.
+
+    `uncatalogued`: names of environments of the caller's own. Raises UnknownName for others that
+    are in no catalogue.
+    """
     return tuple(
         RunConfig(
-            env=environment_name(each.env),
+            env=each.env if each.env in uncatalogued else environment_name(each.env),
             agent=each.agent,
             bonus=each.bonus,
             env_steps=each.env_steps,
@@ -133,7 +141,8 @@ def run_all(
     directories, trained = [], 0
     for number, config in enumerate(configs, start=1):
         path = config.directory(root)
-        label = f"[{number}/{len(configs)}] {config.env} · {config.agent!r} · {config.bonus!r}"
+        parts = f"{config.env} · {brief(config.agent)} · {brief(config.bonus)}"
+        label = f"[{number}/{len(configs)}] {parts}"
         if not overwrite and finished(path, config):
             _tell(say, f"{label}\n  finished before, kept: {path}")
         else:

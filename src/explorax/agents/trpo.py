@@ -39,7 +39,7 @@ class TRPO:
     max_kl: float = 0.01  # nats
     cg_iterations: int = 10
     cg_damping: float = 1e-3
-    cg_subsample: int = 1  # every n-th time step enters the Fisher products
+    cg_subsample: int = 5  # every n-th time step enters the Fisher products
     backtrack_factor: float = 0.8
     backtrack_steps: int = 15
     entropy_coef: float = 0.0
@@ -101,7 +101,7 @@ class TRPO:
             evaluate, flat, step, self.max_kl, self.backtrack_factor, self.backtrack_steps
         )
         state = replace(state, policy=unravel(found.parameters))
-        state, metrics = on_policy.finish(self, state, key, rollout, batch)
+        state, metrics = on_policy.finish(self, state, rollout, batch)
         return state, {
             "kl": found.kl,
             "entropy": old_entropy,

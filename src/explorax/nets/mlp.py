@@ -32,6 +32,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         activation = ACTIVATIONS[self.activation]
+        lead = x.shape[:-1]
+        x = x.reshape(-1, x.shape[-1])  # XLA's products over two leading axes are far slower
         for width in self.hidden:
             x = activation(nn.Dense(width, kernel_init=_glorot(1.0))(x))
-        return nn.Dense(self.outputs, kernel_init=_glorot(self.output_scale), name="output")(x)
+        out = nn.Dense(self.outputs, kernel_init=_glorot(self.output_scale), name="output")(x)
+        return out.reshape(*lead, self.outputs)

@@ -32,7 +32,7 @@ if [ -z "$$found" ]; then \
 fi
 endef
 
-$(STAMP): requirements-dev.txt pyproject.toml
+$(STAMP): requirements-dev.txt pyproject.toml src/explorax/_version.py
 	@if ! $(BIN)/python -c '$(SUITABLE)' >/dev/null 2>&1 || \
 	    ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  $(FIND_PYTHON); \

@@ -14,6 +14,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_threads] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import beartype
 import jax
 import jaxtyping
 
@@ -23,7 +24,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Lets an argument annotated with one of our protocols be checked: has it all the members?
 setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  (typeshed hides the attribute)
 # Every function of the library checks the types and shapes in its signature when a test calls it.
-jaxtyping.install_import_hook("explorax", "beartype.beartype")
+# As for type checkers, an int will do where a float is wanted.
+checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+jaxtyping.install_import_hook("explorax", "conftest.checked")
 
 from explorax.core import pytree as _pytree
 

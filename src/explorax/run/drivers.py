@@ -23,8 +23,8 @@ class DeviceDriver:
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
         self._start = jax.jit(jax.vmap(partial(loop.start, env, config.agent, config.bonus)))
-        self._keys = _keys(config)
-        self.template = jax.eval_shape(self._start, self._keys)
+        keys = jax.eval_shape(partial(_keys, config))  # a million seeds are refused, not tried
+        self.template = jax.eval_shape(self._start, keys)
         self._programs: dict[int, Any] = {}
 
     def compile(self) -> float:
@@ -46,7 +46,7 @@ class DeviceDriver:
         return jax.jit(jax.vmap(chunk), donate_argnums=0)
 
     def start(self) -> Any:
-        return self._start(self._keys)
+        return self._start(_keys(self._config))
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
         """Return (state, metrics [S]). The state given is used up."""
@@ -81,19 +81,23 @@ class HostDriver:
 
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
-        self._keys = _keys(config)
         init = partial(_start_learner, env, config.agent, config.bonus)
-        one = jax.eval_shape(init, self._keys[0])
-        self.template = (one,) * config.seeds
+        self._one = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
+
+    @property
+    def template(self) -> Any:
+        return (self._one,) * self._config.seeds
 
     def compile(self) -> float:
         """Nothing is compiled ahead: the loop's parts are when they are first called."""
-        memory.check(self._config, memory.nbytes(self.template), 0)
+        memory.check(self._config, self._config.seeds * memory.nbytes(self._one), 0)
         return 0.0
 
     def start(self) -> Any:
         config = self._config
-        return tuple(loop.start(self._env, config.agent, config.bonus, key) for key in self._keys)
+        return tuple(
+            loop.start(self._env, config.agent, config.bonus, key) for key in _keys(config)
+        )
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
         config = self._config
@@ -146,7 +150,8 @@ def make_driver(config: RunConfig, env: Env) -> DeviceDriver | HostDriver:
 
 
 def _keys(config: RunConfig) -> jax.Array:
-    return jnp.stack([jax.random.key(seed) for seed in config.seed_numbers])
+    """Return jax.random.key(seed) of each seed, [S]."""
+    return jax.vmap(jax.random.key)(config.seed + jnp.arange(config.seeds, dtype=jnp.uint32))
 
 
 def _stack(trees: list[Any]) -> Any:

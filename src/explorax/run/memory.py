@@ -35,7 +35,7 @@ def available_bytes() -> int | None:
     return min(_host_limits(), default=None)
 
 
-def check(config: RunConfig, state: int, work: int, advice: str = "") -> None:
+def check(config: RunConfig, state: int, work: int) -> None:
     """Raise NotEnoughMemory unless `state` + `work` bytes are free.
 
     state: what all seeds keep; work: what computing the next state takes besides.
@@ -53,11 +53,11 @@ def check(config: RunConfig, state: int, work: int, advice: str = "") -> None:
         f"{config.seeds} seeds would need about {_text(state + work)} ({_text(state)} kept, "
         f"{_text(work)} to compute with) and {_text(available)} are free. {fewer}"
         f"choose a smaller replay or pool in the agent or the bonus, smaller networks, or fewer "
-        f"--num-envs.{advice}"
+        f"--num-envs."
     )
 
 
-def _text(count: float) -> str:
+def _text(count: float | int) -> str:
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             break

@@ -68,9 +68,14 @@ def learner(agent, rescore):
     return jax.jit(lambda state, key, rows: agent.learn(state, key, rows, rescore))
 
 
+@lru_cache
+def started(agent):
+    return jax.jit(lambda key: agent.init(key, SPEC))(jax.random.key(0))
+
+
 def trained(agent, rescore, change=lambda rows: rows, learns=6):
     """The state after some learning from rollouts that `change` has edited."""
-    state, metrics = agent.init(jax.random.key(0), SPEC), {}
+    state, metrics = started(agent), {}
     for i in range(learns):
         state, metrics = learner(agent, rescore)(state, jax.random.key(i), change(rollout(i)))
     return state, metrics
@@ -89,24 +94,26 @@ def folded(scale):
     return lambda rows: without_bonus(replace(rows, reward=rows.reward + scale * rows.bonus))
 
 
-@pytest.mark.parametrize("bonus_at, rescore", [("replay", paid), ("collection", nothing)])
-@pytest.mark.parametrize("scale", [1.0, 0.25])
+def assert_same_learning(one, other):
+    for name in ("params", "target_params", "optimizer"):
+        assert same(getattr(one, name), getattr(other, name)), name
+
+
+@pytest.mark.parametrize(
+    "bonus_at, rescore, scale", [("replay", paid, 0.25), ("collection", nothing, 1.0)]
+)
 def test_reward_with_bonus_trains_exactly_as_their_sum(bonus_at, rescore, scale):
-    agent = replace(SMALL, bonus_at=bonus_at, bonus_scale=scale)
-    with_bonus, _ = trained(agent, rescore)
-    their_sum, _ = trained(agent, nothing, folded(scale))
-    assert same(with_bonus.params, their_sum.params)
-    assert same(with_bonus.target_params, their_sum.target_params)
-    assert same(with_bonus.optimizer, their_sum.optimizer)
-    deaf, _ = trained(agent, nothing, without_bonus)
+    with_bonus, _ = trained(replace(SMALL, bonus_at=bonus_at, bonus_scale=scale), rescore)
+    their_sum, _ = trained(SMALL, nothing, folded(scale))
+    assert_same_learning(with_bonus, their_sum)
+    deaf, _ = trained(SMALL, nothing, without_bonus)
     assert not same(with_bonus.params, deaf.params)
 
 
-@pytest.mark.parametrize("bonus_at", ["replay", "collection"])
-def test_scale_zero_is_no_bonus_to_the_bit(bonus_at):
-    zero, _ = trained(replace(SMALL, bonus_scale=0.0, bonus_at=bonus_at), paid)
-    none, _ = trained(replace(SMALL, bonus_at=bonus_at), nothing, without_bonus)
-    assert same(zero.params, none.params)
+def test_scale_zero_is_no_bonus_to_the_bit():
+    zero, _ = trained(replace(SMALL, bonus_scale=0.0), paid)
+    none, _ = trained(SMALL, nothing, without_bonus)
+    assert_same_learning(zero, none)
 
 
 def test_a_bonus_that_cannot_be_replayed_is_paid_as_at_collection():
@@ -128,7 +135,7 @@ def test_rescore_sees_rows_as_they_were_stored():
         jax.debug.callback(seen.append, rows)
         return rows.bonus
 
-    state = SMALL.init(jax.random.key(0), SPEC)
+    state = started(SMALL)
     rows = rollout(3)
     jax.block_until_ready(learner(SMALL, look)(state, jax.random.key(1), rows))
     jax.effects_barrier()
@@ -143,15 +150,13 @@ def test_rescore_sees_rows_as_they_were_stored():
 
 def test_target_is_copied_every_k_gradient_steps():
     agent = replace(SMALL, updates_per_learn=1, target_copy_every=3)
-    start = agent.init(jax.random.key(0), SPEC)
-    for learns, expected in [(2, start.params), (3, None), (5, trained(agent, paid, learns=3)[0])]:
-        state, _ = trained(agent, paid, learns=learns)
-        if expected is None:
-            expected = state.params
-        elif learns == 5:
-            expected = expected.params
-        assert same(state.target_params, expected)
-        assert int(state.gradient_steps) == learns
+    state = {learns: trained(agent, paid, learns=learns)[0] for learns in (2, 3, 5, 6)}
+    assert [int(state[learns].gradient_steps) for learns in state] == [2, 3, 5, 6]
+    assert same(state[2].target_params, started(agent).params)
+    assert same(state[3].target_params, state[3].params)
+    assert same(state[5].target_params, state[3].params)
+    assert same(state[6].target_params, state[6].params)
+    assert not same(state[3].params, state[6].params)
 
 
 def test_polyak_moves_the_target_by_its_share():
@@ -183,7 +188,7 @@ def test_the_whole_gradient_is_clipped_by_its_norm():
 
 def test_nothing_is_learned_before_the_warmup_is_over():
     agent = replace(SMALL, warmup_env_steps=41)  # each rollout has 20
-    start = agent.init(jax.random.key(0), SPEC)
+    start = started(agent)
     early, metrics = trained(agent, paid, learns=2)
     assert same(early.params, start.params) and same(early.optimizer, start.optimizer)
     assert int(early.gradient_steps) == 0 and int(early.ring.count) == 8
@@ -211,7 +216,7 @@ def test_greedy_is_deterministic_and_takes_the_best():
 class Probe:
     """A line of `length` cells walked from left to right; the last step pays.
 
-    Pays 1, or ±1 by the sign that the observation shows, or ±1 by the action. Ends by termination,
+    It pays 1, or ±1 by the sign that the observation shows, or ±1 by the action. Ends by termination,
     or, with `endless`, never: time runs out after one step, and the value of the successor counts.
     """
 
@@ -269,33 +274,30 @@ UP, DOWN = [0.0, 1.0], [0.0, -1.0]
 @pytest.mark.parametrize(
     "probe, changes, cells, expected",
     [
-        (Probe(), {}, [UP], [[1, 1]]),
         (Probe(pays_by="obs"), {}, [UP, DOWN], [[1, 1], [-1, -1]]),
-        (Probe(pays_by="action"), {}, [UP], [[-1, 1]]),
-        (Probe(3), {}, [UP, [1.0, 1.0], [2.0, 1.0]], [[0.25] * 2, [0.5] * 2, [1] * 2]),
-        (
-            Probe(3),
-            {"n_steps": 3, "target_update": "polyak", "polyak_rate": 0.05, "loss": "squared"},
-            [UP, [1.0, 1.0], [2.0, 1.0]],
-            [[0.25] * 2, [0.5] * 2, [1] * 2],
-        ),
         (
             Probe(2, "action"),
             {"normalize_obs": False, "double": False},
             [UP, [1.0, 1.0]],
-            [[0.5] * 2, [-1, 1]],
+            [[0.5, 0.5], [-1, 1]],
+        ),
+        (
+            Probe(3),
+            {"n_steps": 3, "target_update": "polyak", "polyak_rate": 0.05, "loss": "squared"},
+            [UP, [1.0, 1.0], [2.0, 1.0]],
+            [[0.25, 0.25], [0.5, 0.5], [1, 1]],
         ),
         (Probe(endless=True), {"n_steps": 3, "activation": "tanh"}, [UP], [[2, 2]]),
     ],
-    ids=["constant", "observation", "action", "delayed", "delayed-3", "choice-later", "truncated"],
+    ids=["observation", "a-choice-later", "a-reward-later", "time-out"],
 )
 def test_finds_the_values_of(probe, changes, cells, expected):
     agent = replace(PROBER, **changes)
     env = Batched(probe, 4)
-    training = loop.start(env, agent, NoBonus(), jax.random.key(1))
+    training = jax.jit(partial(loop.start, env, agent, NoBonus()))(jax.random.key(1))
     chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), 150))
     training, _ = chunk(training)
-    values = agent.values(training.learner.agent, jnp.asarray(cells))
+    values = jax.jit(agent.values)(training.learner.agent, jnp.asarray(cells))
     np.testing.assert_allclose(values, expected, atol=0.06)
 
 

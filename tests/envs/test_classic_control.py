@@ -1,6 +1,7 @@
 """Our classic-control tasks against Gymnasium's, step by step from the same states."""
 
 from functools import partial
+from typing import Any
 
 import gymnasium
 import jax
@@ -43,9 +44,10 @@ def random_poles(rng: np.random.Generator) -> np.ndarray:
 
 def compare(id: str, task: Task, as_state, random_point, random_action) -> int:
     """Compare every step from the same states, and return how many of them ended the episode."""
-    env = gymnasium.make(id, disable_env_checker=True).unwrapped
+    env: Any = gymnasium.make(id, disable_env_checker=True).unwrapped
     env.reset(seed=0)
     rng, rows = np.random.default_rng(0), []
+    point = random_point(rng)
     for step in range(STEPS):
         if step % LEGS == 0 or rows[-1][-1]:
             point = random_point(rng)

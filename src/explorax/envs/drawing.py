@@ -107,9 +107,9 @@ def draw_mountain_car(position: float, goal: float) -> np.ndarray:
     track = np.linspace(-1.6, 1.0, 240)
     ground = [(float(x), float(height(x))) for x in track]
     canvas.polygon([*ground, (1.0, -2.0), (-1.6, -2.0)], EARTH)
-    canvas.line(ground, EARTH_EDGE, 3)
+    canvas.line(ground, EARTH_EDGE, 3.0)
     wall = -1.29  # the car's middle stops at −1.2
-    canvas.line([(wall, float(height(wall))), (wall, float(height(wall)) + 0.3)], INK, 4)
+    canvas.line([(wall, float(height(wall))), (wall, float(height(wall)) + 0.3)], INK, 4.0)
 
     foot = float(height(goal))
     canvas.line([(goal, foot), (goal, foot + 0.26)], INK, 2.5)
@@ -143,15 +143,15 @@ def draw_cart_pole(x: float, angle: float, limit: float, cone: float) -> np.ndar
     rim = np.linspace(-cone, cone, 40)
     arc = [(x + 1.25 * float(np.sin(a)), 1.25 * float(np.cos(a))) for a in rim]
     canvas.polygon([(x, 0.0), *arc], "#BFE5D8" if inside else "#E3F2EC")
-    canvas.line(arc, GREEN, 2)
-    canvas.line([(-limit, 0.0), (limit, 0.0)], LINE, 5)
-    canvas.line([(0.0, -0.2), (0.0, -0.3)], EARTH_EDGE, 2)
+    canvas.line(arc, GREEN, 2.0)
+    canvas.line([(-limit, 0.0), (limit, 0.0)], LINE, 5.0)
+    canvas.line([(0.0, -0.2), (0.0, -0.3)], EARTH_EDGE, 2.0)
     for end in (-limit, limit):
-        canvas.line([(end, -0.25), (end, 0.25)], VERMILION, 4)
-    canvas.box((x - 0.32, -0.15), (x + 0.32, 0.15), BLUE, corner=5)
+        canvas.line([(end, -0.25), (end, 0.25)], VERMILION, 4.0)
+    canvas.box((x - 0.32, -0.15), (x + 0.32, 0.15), BLUE, corner=5.0)
     tip = (x + length * float(np.sin(angle)), length * float(np.cos(angle)))
-    canvas.line([(x, 0.0), tip], ORANGE, 9)
-    canvas.disc((x, 0.0), canvas.pixels(4), INK)
+    canvas.line([(x, 0.0), tip], ORANGE, 9.0)
+    canvas.disc((x, 0.0), canvas.pixels(4.0), INK)
     return canvas.frame()
 
 
@@ -165,12 +165,12 @@ def draw_double_pendulum(angle1: float, angle2: float, reached: bool) -> np.ndar
     canvas.dashes((0.0, 0.0), (0.0, 2.0), LINE)
     elbow = (float(np.sin(angle1)), -float(np.cos(angle1)))
     tip = (elbow[0] + float(np.sin(angle2)), elbow[1] - float(np.cos(angle2)))
-    canvas.line([(-0.45, 0.0), (0.45, 0.0)], LINE, 5)
-    canvas.line([(0.0, 0.0), elbow], BLUE, 9)
-    canvas.line([elbow, tip], ORANGE, 9)
-    canvas.disc((0.0, 0.0), canvas.pixels(5), INK)
-    canvas.disc(elbow, canvas.pixels(4), INK)
-    canvas.disc(tip, canvas.pixels(4), VERMILION)
+    canvas.line([(-0.45, 0.0), (0.45, 0.0)], LINE, 5.0)
+    canvas.line([(0.0, 0.0), elbow], BLUE, 9.0)
+    canvas.line([elbow, tip], ORANGE, 9.0)
+    canvas.disc((0.0, 0.0), canvas.pixels(5.0), INK)
+    canvas.disc(elbow, canvas.pixels(4.0), INK)
+    canvas.disc(tip, canvas.pixels(4.0), VERMILION)
     return canvas.frame()
 
 
@@ -189,8 +189,8 @@ def draw_grid(
     rows = -(-cells // columns)
     side = min((WIDTH - 24) / columns, (HEIGHT - 24) / rows, 64.0)  # pixels of the frame
     canvas = Canvas(
-        (0.0, columns),
-        (-rows, 0.0),
+        (0.0, float(columns)),
+        (-float(rows), 0.0),
         GRID,
         margin=((WIDTH - side * columns) / 2, (HEIGHT - side * rows) / 2),
     )

@@ -85,12 +85,13 @@ def _needs_size(cls: type) -> bool:
 def _from_object(env: Any, num_envs: int) -> Env:
     if hasattr(env, "observe"):
         return Batched(env, num_envs)
-    if env.spec.num_envs == num_envs:
+    given = env.spec.num_envs
+    if given == num_envs:
         return env
-    if any(field.name == "num_envs" for field in dataclasses.fields(env)):
+    if "num_envs" in getattr(env, "__dataclass_fields__", {}):
         return dataclasses.replace(env, num_envs=num_envs)
     raise Incompatible(
-        f"{env!r} has {env.spec.num_envs} environments side by side, and {num_envs} are wanted. "
+        f"{env!r} has {given} environments side by side, and {num_envs} are wanted. "
         "Make it with that number, or give the name of the environment."
     )
 
@@ -115,12 +116,12 @@ def _task(text: str) -> Task:
         settings = {fields[0]: _literal(match["size"], text), **settings}
     elif _needs_size(cls) and fields[0] not in settings:
         raise InvalidSetting(f"{text!r}: {name} needs a {fields[0]}, as in {name}/10.")
-    _check(name, cls, settings)
-    return cls(**settings)
+    return cls(**_checked(name, cls, settings))
 
 
-def _check(name: str, cls: type, settings: dict[str, Any]) -> None:
-    """Raise unless `settings` are names and types of fields of `cls`."""
+def _checked(name: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return `settings` if they are names and types of fields of `cls`, whole numbers as floats
+    where those are wanted; raise otherwise."""
     types = get_type_hints(cls)
     fields = [field.name for field in dataclasses.fields(cls)]
     for given, value in settings.items():
@@ -134,6 +135,9 @@ def _check(name: str, cls: type, settings: dict[str, Any]) -> None:
             raise InvalidSetting(
                 f"{name}({given}={value!r}): {given} must be of type {wanted.__name__}."
             )
+    return {
+        given: float(value) if types[given] is float else value for given, value in settings.items()
+    }
 
 
 def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:

@@ -216,8 +216,8 @@ def test_greedy_is_deterministic_and_takes_the_best():
 class Probe:
     """A line of `length` cells walked from left to right; the last step pays.
 
-    It pays 1, or ±1 by the sign that the observation shows, or ±1 by the action. Ends by termination,
-    or, with `endless`, never: time runs out after one step, and the value of the successor counts.
+    It pays 1, or ±1 by the sign that the observation shows, or ±1 by the action. It terminates, or,
+    with `endless`, does not: time runs out after one step, and the successor's value counts.
     """
 
     length: int = 1

@@ -34,6 +34,7 @@ class ERWR:
     hidden: tuple[int, ...] = (32,)
     activation: str = "tanh"
     init_std: float = 1.0
+    init_mean_scale: float = 1.0  # of the policy's output weights; near 0: it starts blind
     discount: float = 0.99
     gae_lambda: float = 1.0
     iterations: int = 20  # of L-BFGS

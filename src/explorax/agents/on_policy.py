@@ -24,7 +24,6 @@ from explorax.ops.returns import gae, lambda_returns
 
 OBS_CLIP = 10.0  # standard deviations
 MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
-INITIAL_MEAN_SCALE = 0.01  # of the policy's output weights: the first policy hardly sees the state
 TARGET_RATE = 0.3  # weight of a new batch in the critic's running target mean and deviation
 
 
@@ -39,6 +38,8 @@ class Settings(Protocol):
     def activation(self) -> str: ...
     @property
     def init_std(self) -> float: ...
+    @property
+    def init_mean_scale(self) -> float: ...
     @property
     def discount(self) -> float: ...
     @property
@@ -100,7 +101,7 @@ def validate(settings: Settings) -> None:
         require(getattr(settings, field) > 0, settings, field, "greater than 0")
     for field in ("discount", "gae_lambda"):
         require(0 <= getattr(settings, field) <= 1, settings, field, "between 0 and 1")
-    for field in ("entropy_coef", "bonus_scale"):
+    for field in ("entropy_coef", "bonus_scale", "init_mean_scale"):
         require(0 <= getattr(settings, field) < math.inf, settings, field, "0 or more, finite")
     for field in ("hidden", "value_hidden"):
         widths = getattr(settings, field)
@@ -114,11 +115,11 @@ def validate(settings: Settings) -> None:
 
 
 def policy_net(settings: Settings, outputs: int) -> MLP:
-    return MLP(settings.hidden, outputs, settings.activation, INITIAL_MEAN_SCALE)
+    return MLP(settings.hidden, outputs, settings.activation, settings.init_mean_scale)
 
 
 def value_net(settings: Settings) -> MLP:
-    return MLP(settings.value_hidden, 1, settings.activation, 0.0)
+    return MLP(settings.value_hidden, 1, settings.activation, 0.0)  # starts at V = 0
 
 
 def init(
@@ -129,7 +130,7 @@ def init(
     Raises Incompatible where observations or actions are empty, or not numbers.
     """
     size = math.prod(spec.obs.shape)
-    box = isinstance(spec.action, Box)
+    box = spec.action if isinstance(spec.action, Box) else None
     outputs = math.prod(spec.action.shape) if isinstance(spec.action, Box) else spec.action.n
     if size == 0 or outputs == 0:
         raise Incompatible(
@@ -138,9 +139,9 @@ def init(
         )
     key_policy, key_value = jax.random.split(key)
     features = jnp.zeros((1, size))
-    policy = {"network": policy_net(settings, outputs).init(key_policy, features)}
-    if box:
-        policy["log_std"] = jnp.full(spec.action.shape, math.log(settings.init_std))
+    policy: dict[str, Any] = {"network": policy_net(settings, outputs).init(key_policy, features)}
+    if box is not None:
+        policy["log_std"] = jnp.full(box.shape, math.log(settings.init_std))
     value = value_net(settings).init(key_value, features)
     zero, one = jnp.float32(0), jnp.float32(1)
     return State(
@@ -197,9 +198,7 @@ def prepare(settings: Settings, state: State, rollout: Rollout) -> Batch:
     """
     seen = features(settings, state, rollout.obs)
     value = values(settings, state.critic, seen)
-    next_value = values(
-        settings, state.critic, features(settings, state, rollout.next_obs)
-    )
+    next_value = values(settings, state.critic, features(settings, state, rollout.next_obs))
     total = rollout.reward + settings.bonus_scale * rollout.bonus
     ends = (rollout.terminated, rollout.truncated, settings.discount, settings.gae_lambda)
     advantage = gae(total, value, next_value, *ends)

@@ -34,6 +34,7 @@ class TRPO:
     hidden: tuple[int, ...] = (32,)
     activation: str = "tanh"
     init_std: float = 1.0
+    init_mean_scale: float = 1.0  # of the policy's output weights; near 0: it starts blind
     discount: float = 0.99
     gae_lambda: float = 0.95
     max_kl: float = 0.01  # nats

@@ -1,0 +1,1 @@
+"""The mathematics: free functions on arrays, which know no agent, bonus or environment."""

@@ -41,12 +41,13 @@ class Gaussian:
         """Return Σ_i [log σ_i + (1 + log 2π)/2], in nats."""
         return (self.log_std + 0.5 * (1.0 + _LOG_2PI)).sum(-1)
 
-    def kl(self, other: "Gaussian") -> Float[Array, "..."]:
+    def kl(self, other: "Distribution") -> Float[Array, "..."]:
         """Return KL[self ‖ other], in nats.
 
         Σ_i log(σ'_i/σ_i) + [(σ_i/σ'_i)² + (m_i − m'_i)²/σ'_i² − 1]/2; the first bracket is written
         with expm1, so that equal parameters give exactly 0.
         """
+        assert isinstance(other, Gaussian)
         log_ratio = self.log_std - other.log_std
         z = (self.mean - other.mean) * jnp.exp(-other.log_std)
         return (0.5 * jnp.expm1(2.0 * log_ratio) - log_ratio + 0.5 * z * z).sum(-1)
@@ -78,8 +79,9 @@ class Categorical:
         log_p = jax.nn.log_softmax(self.logits)
         return -(jnp.exp(log_p) * log_p).sum(-1)
 
-    def kl(self, other: "Categorical") -> Float[Array, "..."]:
+    def kl(self, other: "Distribution") -> Float[Array, "..."]:
         """Return KL[self ‖ other] = Σ_a p_a (log p_a − log p'_a), in nats."""
+        assert isinstance(other, Categorical)
         log_p, log_q = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
         return (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
 

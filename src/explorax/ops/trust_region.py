@@ -45,9 +45,11 @@ def conjugate_gradient(
 
 
 def fisher_product(
-    distribution: Callable[[jax.Array], Distribution], parameters: Float[Array, " P"], damping: float
+    distribution: Callable[[jax.Array], Distribution],
+    parameters: Float[Array, " P"],
+    damping: float,
 ) -> Product:
-    """Return v -> (F + damping I) v, F the mean Fisher matrix of `distribution(parameters)`'s rows.
+    """Return v -> (F + damping I) v, F the mean Fisher matrix of the rows of the distribution.
 
     F = 1/N Σ_rows Jᵀ M J, the Hessian of the mean KL at `parameters`; J is the Jacobian of the
     distribution's own parameters and M their Fisher matrix in closed form. The network is
@@ -75,7 +77,9 @@ def natural_step(
     x, residual = conjugate_gradient(product, gradient, iterations)
     curvature = jnp.dot(x, gradient - residual)
     possible = curvature > 0.0
-    return jnp.where(possible, jnp.sqrt(2.0 * max_kl / jnp.where(possible, curvature, 1.0)), 0.0) * x
+    return (
+        jnp.where(possible, jnp.sqrt(2.0 * max_kl / jnp.where(possible, curvature, 1.0)), 0.0) * x
+    )
 
 
 @pytree

@@ -28,8 +28,8 @@ class MountainCarSparse:
 
     The sparse task of VIME (arXiv 1605.09674, section 3) on the dynamics of Gymnasium's
     MountainCarContinuous-v0 instead of rllab's Box2D world; unlike there, leaving at the left pays
-    nothing. `power` is the engine's: with the stock 0.0015 a random policy finds the goal often,
-    with 0.0008 hardly ever.
+    nothing. `power` is the engine's: the weaker, the more swings it takes. Of 2,000 episodes of
+    Gaussian noise with deviation 1, one reached the goal with the stock 0.0015, none with 0.0008.
     """
 
     power: float = 0.0015

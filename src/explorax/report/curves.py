@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from explorax.report.numbers import Row
 from explorax.report.read import Run
 from explorax.report.statistics import bootstrap_band
-from explorax.report.style import MUTED, Look, bare, new_figure, styled
+from explorax.report.style import MUTED, Layout, Look, bare, styled
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,42 @@ def step_unit(env_steps: float) -> tuple[float, str]:
     return 1.0, "environment steps"
 
 
-def _panels(rows: Sequence[Row], narrow: bool, height: float) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with one panel per agent, beside each other, or below each other if narrow."""
+def _panels(
+    rows: Sequence[Row],
+    look: dict[str, Look],
+    x_label: str,
+    y_label: str,
+    height: float,
+    narrow: bool,
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with one panel per agent, beside each other, or below each other if narrow.
+
+    The legend lies above the panels, where no data is.
+    """
     agents = list(dict.fromkeys(row.name.agent for row in rows))
     count = len(agents)
     columns = 1 if narrow else min(count, 3)
-    lines = -(-count // columns)
-    width = 4.2 if narrow else {1: 5.2, 2: 9.2, 3: 10.6}[columns]
-    figure = new_figure(width, 0.5 + (height if columns < 3 else height - 0.3) * lines)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    width = 4.2 if narrow else 5.1 if count == 1 else 10.6
+    handles = _handles(rows, look, alone=count == 1)
+    widest = max(len(label) for label in handles)
+    across = max(1, min(len(handles), int((width - 0.4) / (0.6 + 0.085 * widest))))
+    legend_height = 0.24 * -(-len(handles) // across)
+    layout = Layout(
+        lines=-(-count // columns),
+        columns=columns,
+        width=width,
+        panel_height=height if columns < 3 else 0.85 * height,
+        top=legend_height + (0.36 if count > 1 else 0.14),
+        left=0.82,
+        gap_across=0.3,
+        gap_down=0.4,
+    )
+    figure, grid = layout.figure()
+    layout.label(figure, x_label, y_label)
+    figure.legend(
+        handles=list(handles.values()), loc="upper left", bbox_to_anchor=(0.1 / width, 1.0),
+        ncols=across, handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
+    )  # fmt: skip
     for axes in grid.flat[count:]:
         axes.set_visible(False)
     for i, (agent, axes) in enumerate(zip(agents, grid.flat, strict=False)):
@@ -72,19 +99,8 @@ def _panels(rows: Sequence[Row], narrow: bool, height: float) -> tuple[Figure, d
     return figure, dict(zip(agents, grid.flat, strict=False))
 
 
-def _finish(
-    figure: Figure,
-    panels: dict[str, Axes],
-    rows: Sequence[Row],
-    look: dict[str, Look],
-    x_label: str,
-    y_label: str,
-    narrow: bool,
-) -> None:
-    """Label the outer axes and put the legend above the panels, where no data is."""
-    figure.supxlabel(x_label, fontsize="medium")
-    figure.supylabel(y_label, fontsize="medium")
-    alone = len(panels) == 1
+def _handles(rows: Sequence[Row], look: dict[str, Look], alone: bool) -> dict[str, Line2D]:
+    """Return a legend entry per bonus; it names the agent too where there is only one."""
     handles = {}
     for row in rows:
         its = look[row.name.variant]
@@ -92,12 +108,7 @@ def _finish(
         handles[label] = Line2D(
             [], [], color=its.colour, linestyle=its.dash, linewidth=2.4, label=label
         )
-    widest = max(len(label) for label in handles)
-    columns = max(1, min(len(handles), int((40 if narrow or alone else 100) / (widest + 6))))
-    figure.legend(
-        handles=list(handles.values()), loc="outside upper left", ncols=columns,
-        handlelength=2.0, columnspacing=1.8, borderaxespad=0.2,
-    )  # fmt: skip
+    return handles
 
 
 def draw_learning_curves(
@@ -109,7 +120,8 @@ def draw_learning_curves(
     """
     divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
     with styled():
-        figure, panels = _panels(rows, narrow, 2.9)
+        figure, panels = _panels(rows, look, x_label, "episode return", 2.5, narrow)
+        crowd = len(rows) / len(panels)
         for order, row in enumerate(rows):
             axes, its, curve = (
                 panels[row.name.agent],
@@ -117,10 +129,8 @@ def draw_learning_curves(
                 learning_curve(row.run),
             )
             x = curve.env_steps / divisor
-            faint = min(0.35, 2.2 / max(1, curve.seeds.shape[1]))
-            axes.plot(
-                x, curve.seeds, color=its.colour, linewidth=0.7, alpha=max(0.12, faint), zorder=2
-            )
+            faint = max(0.1, min(0.4, 5.6 / (curve.seeds.shape[1] * crowd)))
+            axes.plot(x, curve.seeds, color=its.colour, linewidth=0.7, alpha=faint, zorder=2)
             if np.isfinite(curve.low).any():
                 axes.fill_between(
                     x, curve.low, curve.high, color=its.colour, alpha=0.20, linewidth=0, zorder=3
@@ -132,7 +142,6 @@ def draw_learning_curves(
         first = next(iter(panels.values()))
         first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
         _return_limits(first, rows)
-        _finish(figure, panels, rows, look, x_label, "episode return", narrow)
     return figure
 
 
@@ -158,7 +167,7 @@ def draw_first_success(
     """Return the share of seeds with at least one successful episode, over training."""
     divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
     with styled():
-        figure, panels = _panels(rows, narrow, 2.5)
+        figure, panels = _panels(rows, look, x_label, "seeds that have succeeded", 2.1, narrow)
         for order, row in enumerate(rows):
             its, when = look[row.name.variant], np.sort(row.outcome.first_success)
             found = when[np.isfinite(when)]
@@ -174,5 +183,4 @@ def draw_first_success(
         first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
         first.set_ylim(-0.03, 1.03)
         first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-        _finish(figure, panels, rows, look, x_label, "seeds that have succeeded", narrow)
     return figure

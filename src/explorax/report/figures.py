@@ -69,14 +69,13 @@ def _success(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
         "success",
         f"{_slug(env)}-first-success",
         "First success",
-        "Share of seeds that have had at least one successful episode, one that returns "
-        f"{threshold:g} or more, by then.",
-        f"Share of seeds with a first success on {env} over environment steps. By the end, {found}.",
+        f"Share of seeds that have had a successful episode (return {threshold:g} or more).",
+        f"Share of seeds with a first success on {env} over environment steps; by the end {found}.",
         partial(draw_first_success, rows, look),
     )
 
 
-def _visits(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawing]:
+def _visits(env: str, rows: Sequence[Row]) -> list[Drawing]:
     scale = visits_scale(rows)
     if scale is None:
         return []
@@ -95,10 +94,10 @@ def _visits(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawin
                 "visits",
                 f"{_slug(env)}-{_slug(agent)}-visits",
                 f"Visited states, {agent}",
-                "Mean over seeds on one logarithmic colour scale; cells that no seed visited are "
-                "grey. The percentage is the share of cells that one seed visited, mean over seeds.",
+                "Mean over seeds, one logarithmic colour scale for all; cells that no seed visited "
+                "are grey. The percentage is the share of cells that a seed visited, on average.",
                 f"Heat maps of the states that {agent} visited on {env}. {told}.",
-                partial(draw_visits, seen, look, scale),
+                partial(draw_visits, seen, scale),
             )
         )
     return drawings
@@ -144,6 +143,6 @@ def drawings(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawi
     return [
         _returns(env, rows, look),
         *([_success(env, known, look)] if known else []),
-        *_visits(env, rows, look),
+        *_visits(env, rows),
         *_bonuses(env, rows),
     ]

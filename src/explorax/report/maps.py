@@ -1,7 +1,7 @@
 """Heat maps: where the runs went, and where the bonus is high."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from explorax.report.numbers import Row
 from explorax.report.read import Map, Run
-from explorax.report.style import VOID, Look, new_figure, styled
+from explorax.report.style import VOID, Layout, styled
 
 _MOST_DECADES = 5  # of a colour scale
 
@@ -33,7 +34,7 @@ def visits_of(run: Run) -> list[Visits]:
         return []
     parts = [("whole training", visits.sum(axis=0))]
     if len(visits) > 1:
-        parts.insert(0, ("first quarter of training", visits[0]))
+        parts.insert(0, ("first quarter", visits[0]))
     return [
         Visits(part, counts.mean(axis=0), float((counts > 0).mean(axis=(1, 2)).mean()))
         for part, counts in parts
@@ -81,7 +82,7 @@ def _log_scale(arrays: Sequence[np.ndarray], floor: float | None = None) -> LogN
     return LogNorm(low, high if high > low * 1.01 else low * 2, clip=True)
 
 
-def _show(axes: Axes, values: np.ndarray, view: Map, scale: LogNorm, colours: str) -> Any:
+def _show(axes: Axes, values: np.ndarray, view: Map, scale: LogNorm, colours: str) -> None:
     """Draw a map [bx, by]; cells without a positive value show the axes' own light colour."""
     axes.set_facecolor(VOID)
     palette = colormaps[colours].with_extremes(bad=(0, 0, 0, 0))
@@ -89,62 +90,14 @@ def _show(axes: Axes, values: np.ndarray, view: Map, scale: LogNorm, colours: st
     offset = 0.5 if view.is_grid else 0.0  # the squares of a grid are named by their middles
     left, right = view.low[0] - offset, view.high[0] - offset
     bottom, top = view.low[1] - offset, view.high[1] - offset
-    image = axes.imshow(
+    axes.imshow(
         masked.T, origin="lower", extent=(left, right, bottom, top), aspect="auto",
         norm=scale, cmap=palette, interpolation="none",
     )  # fmt: skip
     if view.is_grid:
         axes.invert_yaxis()
-    axes.locator_params(nbins=4)
-    return image
-
-
-def _grid(lines: int, columns: int, width: float, panel_height: float) -> tuple[Figure, np.ndarray]:
-    figure = new_figure(width, 0.75 + panel_height * lines)
-    return figure, figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-
-
-def _label(figure: Figure, view: Map) -> None:
-    figure.supxlabel(view.labels[0], fontsize="medium")
-    figure.supylabel(view.labels[1], fontsize="medium")
-
-
-def draw_visits(
-    rows: Sequence[Row], look: dict[str, Look], scale: LogNorm, *, narrow: bool = False
-) -> Figure:
-    """Return maps of the states that each row visited, early and over the whole training.
-
-    All panels share `scale`. With up to two runs per agent everything lies on one line; narrow
-    figures have a line per part of training, or per run when there are more than two.
-    """
-    panels = {(part.part, r): part for r, row in enumerate(rows) for part in visits_of(row.run)}
-    parts = list(dict.fromkeys(part for part, _ in panels))
-    flat = not narrow and len(rows) <= 2
-    by_run = narrow and len(rows) > 2
-    lines, columns = (1, len(parts) * len(rows)) if flat else (len(parts), len(rows))
-    lines, columns = (len(rows), len(parts)) if by_run else (lines, columns)
-    width = min(4.2, 0.9 + 1.75 * columns) if narrow else min(10.6, 1.3 + 2.4 * columns)
-    view = next(row.run.view for row in rows if row.run.view is not None)
-    with styled():
-        figure, grid = _grid(lines, columns, width, 1.75 if narrow else 2.25)
-        image = None
-        for p, part in enumerate(parts):
-            for r, row in enumerate(rows):
-                at = (0, p * len(rows) + r) if flat else (r, p) if by_run else (p, r)
-                axes = grid[at]
-                its = panels.get((part, r))
-                if its is None:
-                    axes.set_visible(False)
-                    continue
-                image = _show(axes, its.counts, view, scale, "viridis")
-                title = f"{row.name.variant}\n{part}\n{100 * its.share:.0f} % of cells"
-                axes.set_title(title, fontsize="small", loc="left", fontweight="normal")
-        _label(figure, view)
-        if image is not None:
-            bar = figure.colorbar(image, ax=grid, pad=0.015, aspect=18 * lines, fraction=0.05)
-            bar.set_label("visits per seed and cell")
-            bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return figure
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid))
 
 
 def visits_scale(rows: Sequence[Row]) -> LogNorm | None:
@@ -153,32 +106,82 @@ def visits_scale(rows: Sequence[Row]) -> LogNorm | None:
     return _log_scale(arrays) if arrays else None
 
 
+def draw_visits(rows: Sequence[Row], scale: LogNorm, *, narrow: bool = False) -> Figure:
+    """Return maps of the states that each row visited, early and over the whole training.
+
+    All panels share `scale`. With up to two runs everything lies on one line; narrow figures have a
+    line per part of training, or per run when there are more than two.
+    """
+    panels = {(part.part, r): part for r, row in enumerate(rows) for part in visits_of(row.run)}
+    parts = list(dict.fromkeys(part for part, _ in panels))
+    flat, by_run = not narrow and len(rows) <= 2, narrow and len(rows) > 2
+    lines, columns = (len(parts), len(rows))
+    lines, columns = (1, len(parts) * len(rows)) if flat else (lines, columns)
+    lines, columns = (len(rows), len(parts)) if by_run else (lines, columns)
+    layout = _layout(lines, columns, narrow, [row.name.variant for row in rows])
+    view = next(row.run.view for row in rows if row.run.view is not None)
+    with styled():
+        figure, grid = layout.figure()
+        for p, part in enumerate(parts):
+            for r, row in enumerate(rows):
+                axes = grid[(0, p * len(rows) + r) if flat else (r, p) if by_run else (p, r)]
+                its = panels.get((part, r))
+                if its is None:
+                    axes.set_visible(False)
+                    continue
+                _show(axes, its.counts, view, scale, "viridis")
+                name = layout.wrap(row.name.variant)
+                _title(axes, name, f"{part}\n{100 * its.share:.0f} % of cells")
+        layout.label(figure, *view.labels)
+        layout.colour_bar(figure, scale, "viridis", "visits per seed and cell")
+    return figure
+
+
+def _layout(lines: int, columns: int, narrow: bool, names: Sequence[str]) -> Layout:
+    """Return the grid for maps with titles of these names and two lines more."""
+    width = min(4.2, 1.75 + 1.6 * columns) if narrow else min(10.6, 1.75 + 2.3 * columns)
+    layout = Layout(lines, columns, width, 1.45 if narrow else 1.85, right=0.95)
+    name_lines = max(layout.wrap(name).count("\n") + 1 for name in names)
+    title = 0.16 * (name_lines + 2) + 0.12
+    return replace(layout, top=title, gap_down=title + 0.1)
+
+
+def _title(axes: Axes, name: str, rest: str) -> None:
+    """Write the name in bold and the rest below it, above the panel."""
+    small: dict[str, Any] = {"fontsize": "small", "ha": "left", "va": "bottom"}
+    under = axes.annotate(
+        rest, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", **small
+    )
+    axes.annotate(
+        name, (0, 1), (0, 3 + 11.2 * (rest.count("\n") + 1)), xycoords="axes fraction",
+        textcoords="offset points", fontweight="bold", **small,
+    )  # fmt: skip
+    under.set_linespacing(1.25)
+
+
 def draw_bonuses(row: Row, *, narrow: bool = False) -> Figure | None:
-    """Return maps of one run's bonus at the end of each quarter of training, on one colour scale."""
+    """Return maps of one run's bonus at the end of each quarter, on one colour scale."""
     bonuses, view = bonuses_of(row.run), row.run.view
     if bonuses is None or view is None:
         return None
     known = bonuses.values[np.isfinite(bonuses.values) & (bonuses.values > 0)]
-    scale = _log_scale([known], floor=float(np.percentile(known, 1)))
+    scale = _log_scale([known], floor=float(np.percentile(known, 1))) if known.size else None
     if scale is None:
         return None
     count = len(bonuses.values)
     columns = min(count, 2) if narrow else count
-    lines = -(-count // columns)
+    width = 4.2 if narrow else min(10.6, 1.75 + 2.3 * columns)
+    height = 1.45 if narrow else 1.85
+    layout = Layout(-(-count // columns), columns, width, height, right=0.95)
     with styled():
-        width = 4.2 if narrow else min(10.6, 1.3 + 2.4 * columns)
-        figure, grid = _grid(lines, columns, width, 1.75 if narrow else 2.1)
-        image = None
+        figure, grid = layout.figure()
         for axes in grid.flat[count:]:
             axes.set_visible(False)
         for axes, values, steps in zip(grid.flat, bonuses.values, bonuses.env_steps, strict=False):
-            image = _show(axes, values, view, scale, "magma")
+            _show(axes, values, view, scale, "magma")
             verb = "after" if bonuses.is_survey else "up to"
-            axes.set_title(
-                f"{verb} {steps:,.0f} steps", fontsize="small", loc="left", fontweight="normal"
-            )
-        _label(figure, view)
-        bar = figure.colorbar(image, ax=grid, pad=0.015, aspect=18 * lines, fraction=0.05)
-        bar.set_label("bonus per step")
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+            title = f"{verb} {steps:,.0f} steps"
+            axes.set_title(title, fontsize="small", loc="left", fontweight="normal")
+        layout.label(figure, *view.labels)
+        layout.colour_bar(figure, scale, "magma", "bonus per step")
     return figure

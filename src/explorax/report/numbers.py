@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explorax.report.names import Name, name_runs
-from explorax.report.read import NEVER, Run
+from explorax.report.read import Run
 from explorax.report.statistics import (
     Interval,
     bootstrap_interval,
@@ -68,24 +68,26 @@ def outcome_of(run: Run) -> Outcome:
     The final return is the mean over the episodes that ended in the last tenth of what the run has
     done; where none ended there, over the last log point at which one did.
     """
-    first, final, solved, reached = [], [], [], []
-    for _, rows in run.metrics.groupby("seed", sort=False):
-        ended = rows[(rows["episodes"] > 0) & rows["return_mean"].notna()]
-        late = ended[ended["env_steps"] > LATE * rows["env_steps"].max()]
-        late = ended.tail(1) if late.empty else late
-        success = late["success_rate"].fillna(0.0).to_numpy()
-        if late.empty:
-            final.append(np.nan)
-            rate = 0.0
-        else:
-            weights = late["episodes"].to_numpy()
-            final.append(float(np.average(late["return_mean"].to_numpy(), weights=weights)))
-            rate = float(np.average(success, weights=weights))
-        when = rows["first_success_env_steps"].iloc[-1]
-        first.append(np.inf if not when >= 0 or when == NEVER else float(when))
-        solved.append(rate >= 0.5 - 1e-9)
-        reached.append(rate > 0)
-    return Outcome(np.array(first), np.array(final), np.array(solved), np.array(reached))
+    seeds = [_outcome_of_seed(run, seed) for seed in run.seeds]
+    first, final, rate = np.array(seeds, dtype=np.float64).reshape(-1, 3).T
+    return Outcome(first, final, rate >= 0.5 - 1e-9, rate > 0)
+
+
+def _outcome_of_seed(run: Run, seed: int) -> tuple[float, float, float]:
+    """Return (first success in env steps, final return, share of late episodes that succeeded)."""
+    of_seed = run.column("seed") == seed
+    steps, episodes = run.column("env_steps")[of_seed], run.column("episodes")[of_seed]
+    returns, success = run.column("return_mean")[of_seed], run.column("success_rate")[of_seed]
+    when = run.column("first_success_env_steps")[of_seed][-1]
+    first = when if when >= 0 else np.inf  # NEVER, and NaN
+    ended = np.flatnonzero((episodes > 0) & np.isfinite(returns))
+    if not ended.size:
+        return first, np.nan, 0.0
+    late = ended[steps[ended] > LATE * steps[-1]]
+    late = late if late.size else ended[-1:]
+    weights = episodes[late]
+    rate = np.average(np.nan_to_num(success[late]), weights=weights)
+    return first, float(np.average(returns[late], weights=weights)), float(rate)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

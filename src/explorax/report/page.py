@@ -12,7 +12,7 @@ from explorax.report.figures import Drawing, drawings
 from explorax.report.films import choose, fit, share_bytes, still
 from explorax.report.numbers import Row, pooled_rows, table_rows
 from explorax.report.read import Film, Run, read_run, scan
-from explorax.report.style import Look, looks, to_png, to_svg
+from explorax.report.style import Look, css_colour, css_scheme, looks, to_png, to_svg
 from explorax.report.table import HEADINGS, POOLED_HEADINGS, cells, number, pooled_cells
 from explorax.report.words import notes, summary
 
@@ -31,7 +31,7 @@ are percentiles of 2,000 bootstrap samples that draw seeds anew within each envi
 
 
 def _collect(runs: Sequence[str | Path] | str | Path) -> tuple[list[Run], list[str]]:
-    """Return (readable runs, what is wrong with the others), from a root or a list of directories."""
+    """Return (readable runs, what is wrong with the others) of a root or a list of directories."""
     if isinstance(runs, str | Path):
         found, problems = scan(runs)
         if not found:
@@ -66,7 +66,7 @@ def _data(kind: str, content: bytes) -> str:
 
 
 def _dot(look: Look) -> str:
-    return f'<span class="swatch" style="background:{look.colour}"></span>'
+    return f'<span class="swatch" style="background:{css_colour(look.colour)}"></span>'
 
 
 def _figure(drawing: Drawing) -> str:
@@ -140,22 +140,21 @@ def _films(
     return f'<h3>Final policies</h3><div class="films">{cards}</div>' if cards else ""
 
 
-def _configuration(rows: Sequence[Row]) -> str:
-    blocks = []
-    for row in rows:
-        run = row.run
-        pairs = "".join(
-            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
-            for name, value in facts(run)
-        )
-        title = f"{html.escape(row.name.method)} <span class=muted>on {html.escape(run.env)}</span>"
-        blocks.append(
-            f"<details><summary>{title}</summary><pre>{html.escape(command(run))}</pre>"
-            f"<p class=muted>Agent</p><pre>{html.escape(pretty(run.agent))}</pre>"
-            f"<p class=muted>Bonus</p><pre>{html.escape(pretty(run.bonus))}</pre>"
-            f"<dl>{pairs}</dl></details>"
-        )
-    return "<h2>Configuration</h2>" + "".join(blocks)
+def _configuration(row: Row) -> str:
+    run = row.run
+    pairs = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts(run)
+    )
+    parts = "".join(
+        f"<p class=muted>{name}</p><pre>{html.escape(pretty(text))}</pre>"
+        for name, text in (("Agent", run.agent), ("Bonus", run.bonus))
+    )
+    name, env = html.escape(row.name.method), html.escape(run.env)
+    return (
+        f"<h3>{name} <span class=muted>on {env}</span></h3>"
+        f"<pre>{html.escape(command(run))}</pre>"
+        f"<details><summary>Settings, versions and time</summary>{parts}<dl>{pairs}</dl></details>"
+    )
 
 
 def _warnings(rows: Sequence[Row], problems: Sequence[str]) -> str:
@@ -167,6 +166,12 @@ def _warnings(rows: Sequence[Row], problems: Sequence[str]) -> str:
         return ""
     listed = "".join(f"<li>{html.escape(item)}</li>" for item in items)
     return f'<div class="warning"><strong>Read with care</strong><ul>{listed}</ul></div>'
+
+
+def _told(env: str, rows: Sequence[Row]) -> str:
+    opening, *rest = summary(rows)
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in rest)
+    return f"<p><code>{html.escape(env)}</code>: {html.escape(opening)}</p><ul>{items}</ul>"
 
 
 def _section(
@@ -213,12 +218,11 @@ def write_report(
     title = title or "Exploration on " + ", ".join(
         dict.fromkeys(re.sub(r"\(.*", "", env) for env in groups)
     )
-    told = "".join(
-        f"<p><strong><code>{html.escape(env)}</code></strong> {html.escape(summary(own))}</p>"
-        for env, own in groups.items()
-    )
+    told = "".join(_told(env, own) for env, own in groups.items())
     sections = "".join(_section(env, own, look, shown, limit) for env, own in groups.items())
+    configurations = "".join(map(_configuration, rows))
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    style += css_scheme(":root")
     many = f"{len(rows)} run{'s' if len(rows) != 1 else ''}"
     seeds = sum(row.seeds for row in rows)
     page = (
@@ -227,7 +231,8 @@ def write_report(
         f"<title>{html.escape(title)}</title><style>{style}</style></head><body>"
         f"<h1>{html.escape(title)}</h1><p class=muted>{many}, {seeds} seeds in all</p>"
         f'<div class="summary">{told}</div>{_warnings(rows, problems)}{sections}{_pooled(rows)}'
-        f"{_configuration(rows)}<h2>How to read the numbers</h2>{_READING}</body></html>\n"
+        f"<h2>Configuration</h2>{configurations}"
+        f"<h2>How to read the numbers</h2>{_READING}</body></html>\n"
     )
     out = Path(out)
     out = out / "report.html" if out.is_dir() or not out.suffix else out

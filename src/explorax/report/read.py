@@ -82,28 +82,31 @@ class Run:
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        return tuple(int(seed) for seed in self.metrics["seed"].unique())
+        return tuple(int(seed) for seed in np.unique(self.column("seed")))
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column of the metrics as float64."""
+        return np.asarray(self.metrics[name], dtype=np.float64)
 
     @property
     def env_steps(self) -> int:
         """The env steps that the furthest seed has done."""
-        return int(self.metrics["env_steps"].max())
+        return int(self.column("env_steps").max())
 
     @property
     def planned_env_steps(self) -> int:
         return int(self.config.get("env_steps", self.env_steps))
 
     def over_time(self, column: str) -> pd.DataFrame:
-        """Return `column` by env steps (rows) and seed (columns), held constant where it says nothing.
+        """Return `column` by env steps (rows) and seed (columns); where it says nothing, the last
+        value holds.
 
         Blank before a seed's first value, and after the last log point that a seed has reached.
         """
-        table = self.metrics.pivot(index="env_steps", columns="seed", values=column)
-        reached = self.metrics.groupby("seed")["env_steps"].max()
-        table = table.reindex(columns=list(self.seeds)).ffill()
-        for seed in self.seeds:
-            table.loc[table.index > reached[seed], seed] = np.nan
-        return table
+        table = self.metrics.pivot(index="env_steps", columns="seed", values=column).ffill()
+        steps, seed = self.column("env_steps"), self.column("seed")
+        reached = np.array([steps[seed == number].max() for number in self.seeds])
+        return table.where(np.asarray(table.index)[:, None] <= reached[None, :])
 
     @cached_property
     def maps(self) -> dict[str, np.ndarray]:
@@ -162,7 +165,7 @@ def read_run(path: str | Path) -> Run:
     return run
 
 
-_LOOKS_LIKE = "A run directory is made by `explorax train` and looks like runs/<env>/<agent>+<bonus>/<digest>."
+_LOOKS_LIKE = "A run directory is made by `explorax train`: runs/<env>/<agent>+<bonus>/<digest>."
 
 
 def scan(root: str | Path) -> tuple[list[Run], list[str]]:

@@ -99,8 +99,8 @@ def probability_of_improvement(
     """Return P(X > Y) + P(X = Y) / 2 for a seed of X and one of Y, averaged over the strata.
 
     It is the Mann-Whitney statistic U / (n m) (arXiv:2108.13264, section 4.3). `strata`: one pair
-    (x [n], y [m]) per task; the bootstrap draws x and y anew, each within its task. No interval when
-    a side has a single seed.
+    (x [n], y [m]) per task; the bootstrap draws x and y anew, each within its task. No interval
+    when a side has a single seed.
     """
     pairs = [(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)) for x, y in strata]
     if not pairs or any(x.size == 0 or y.size == 0 for x, y in pairs):

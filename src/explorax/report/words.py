@@ -81,21 +81,21 @@ def _coverage(row: Row) -> str:
     )
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """Return a paragraph on one environment's rows: what was run and what came of it."""
-    sentences = [f"{_budget(rows)[0].upper()}{_budget(rows)[1:]}."]
+def summary(rows: Sequence[Row]) -> list[str]:
+    """Return what was run in one environment, and then what came of each run, a text each.
+
+    Runs without bonus are told beside those that are compared with them.
+    """
+    texts = [f"{_budget(rows)}."]
     compared = {id(row.baseline) for row in rows if row.baseline is not None}
     for row in rows:
-        if id(row) in compared:
-            continue  # told beside the runs that it is compared with
-        if row.knows_success:
-            sentences.append(_success(row))
-        sentences.append(_final(row))
-        sentences.append(_coverage(row))
+        if id(row) not in compared:
+            sentences = [_success(row) if row.knows_success else "", _final(row), _coverage(row)]
+            texts.append(" ".join(sentence for sentence in sentences if sentence))
     late = [row.name.method for row in rows if not row.run.finished]
     if late:
-        sentences.append(f"Not finished yet: {_several(late)}.")
-    return " ".join(sentence for sentence in sentences if sentence)
+        texts.append(f"Not finished yet: {_several(late)}.")
+    return texts
 
 
 def notes(run: Run) -> list[str]:
@@ -110,9 +110,10 @@ def notes(run: Run) -> list[str]:
         )
     for seed, steps in (run.meta.get("diverged") or {}).items():
         told.append(f"seed {seed} diverged (NaN) at {number(float(steps))} environment steps.")
-    silent = [s for s, rows in run.metrics.groupby("seed") if not rows["return_mean"].notna().any()]
+    told_of = set(run.column("seed")[np.isfinite(run.column("return_mean"))])
+    silent = [str(seed) for seed in run.seeds if seed not in told_of]
     if silent:
-        which = _several([str(seed) for seed in silent])
+        which = _several(silent)
         told.append(f"no episode ended in seed {which}: left out of the mean return.")
     told += [str(note) for note in run.meta.get("notes") or []]
     return told

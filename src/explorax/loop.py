@@ -7,11 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import sequential_vmap
 
 from explorax.core.protocols import Agent, Bonus, Env, Key, Metrics, Percept, Rollout, Step
 from explorax.core.pytree import pytree, replace
 from explorax.ops import tally as tallies
 from explorax.ops.tally import Tally
+
+
+# Rows from which on seeds score and learn one after another under vmap: one seed's rows fill the
+# cores and stay in cache, where all seeds' rows together neither do nor make good matrix products.
+LARGE_ROLLOUT = 1000
 
 
 @pytree
@@ -132,11 +138,16 @@ def improve(
     The bonus of iteration n uses the model fitted through n - 1.
     """
     key_score, key_learn, key_update = jax.random.split(_keys(learner)[1], 3)
-    paid, bonus_state = bonus.score(learner.bonus, key_score, rollout)
+
+    def learn(state: Any, key: Key, rollout: Rollout, bonus_state: Any) -> tuple[Any, Metrics]:
+        return agent.learn(state, key, rollout, partial(bonus.rescore, bonus_state))
+
+    score = bonus.score
+    if rollout.reward.size >= LARGE_ROLLOUT:
+        score, learn = sequential_vmap(score), sequential_vmap(learn)
+    paid, bonus_state = score(learner.bonus, key_score, rollout)
     rollout = replace(rollout, bonus=paid)
-    agent_state, agent_metrics = agent.learn(
-        learner.agent, key_learn, rollout, partial(bonus.rescore, bonus_state)
-    )
+    agent_state, agent_metrics = learn(learner.agent, key_learn, rollout, bonus_state)
     bonus_state, bonus_metrics = bonus.update(bonus_state, key_update, rollout)
     metrics = {
         "reward_mean": rollout.reward.mean(),

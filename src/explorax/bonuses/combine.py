@@ -183,27 +183,30 @@ class Decay:
 
     @property
     def schedule(self) -> Callable[[Any], Any]:
-        """Return the factor as a function of the env steps scored so far."""
+        """Return the factor as a function of the env steps (a float) scored so far."""
         if self.shape == "linear":
             return optax.linear_schedule(1.0, self.end, self.env_steps)
         if self.shape == "cosine":
             return optax.cosine_decay_schedule(1.0, self.env_steps, alpha=self.end)
         return optax.exponential_decay(1.0, self.env_steps, self.end, end_value=self.end)
 
+    def _factor(self, state: DecayState) -> jax.Array:
+        return jnp.asarray(self.schedule(state.env_steps.astype(jnp.float32)), jnp.float32)
+
     def init(self, key: Key, spec: Spec) -> State:
         return DecayState(self.bonus.init(key, spec), jnp.int32(0))
 
     def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
         paid, inner = self.bonus.score(state.bonus, key, rollout)
-        factor = self.schedule(state.env_steps)
+        factor = self._factor(state)
         return factor * paid, DecayState(inner, state.env_steps + rollout.reward.size)
 
     def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
         inner, metrics = self.bonus.update(state.bonus, key, rollout)
-        metrics = {**metrics, "decay": jnp.asarray(self.schedule(state.env_steps), jnp.float32)}
+        metrics = {**metrics, "decay": self._factor(state)}
         return DecayState(inner, state.env_steps), metrics
 
     def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
         if not self.replayable:
             return rows.bonus
-        return self.schedule(state.env_steps) * self.bonus.rescore(state.bonus, key, rows)
+        return self._factor(state) * self.bonus.rescore(state.bonus, key, rows)

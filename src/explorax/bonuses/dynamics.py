@@ -105,7 +105,8 @@ class DynamicsModel:
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.learning_rate)
+        # One flat vector: a minibatch costs the overhead of its operations, not their arithmetic.
+        return optax.flatten(optax.adam(self.learning_rate))
 
     def ready(self, state: DynamicsState) -> jax.Array:
         """Return whether the pool has its minimum: before that nothing is fitted, nothing paid."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
+from explorax.ops import median as order
 
 
 @pytree
@@ -43,7 +44,7 @@ class MedianRatio:
 
     def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
         paid, inner = self.bonus.score(state.bonus, key, rollout)
-        median = jnp.median(paid)
+        median = order.median(paid)
         appended = jnp.concatenate([state.medians[1:], median[None]])
         medians = jnp.where(median > 0, appended, state.medians)
         return paid * _inverse(_usual(medians)), MedianRatioState(inner, medians)

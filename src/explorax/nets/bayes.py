@@ -184,67 +184,62 @@ def information_gain(
     noise: Noise,
     *,
     likelihood_std: Any,
-    step_size: float,
-    rows_at_once: int = 64,
+    step_size: Any,
+    rows_at_once: int | None = None,
 ) -> Float[Array, " B"]:
     """Return ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ of each row: VIME's Eq. 16 with H = ∇² KL[q_φ'‖q_φ] at φ' = φ.
 
     ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a mean
-    and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and no gradient of a single
-    row is ever formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², of one backward
-    pass over the whole batch,
+    and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the gradient g
+    of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², from
+    one backward pass for all rows,
 
-        gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) )        for K = 1.
+        gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) ).
 
     With K > 1 samples the gradient is averaged before it is squared. In the first layer x and v are
-    the same for all samples and the form above holds for Σ_k δ_k and Σ_k δ_k ε_k. Behind it the
-    samples' outer products are summed and contracted, `rows_at_once` rows at a time. Memory is
-    O(B · width · K) + O(rows_at_once · weights).
+    the same for all samples and the form above holds with Σ_k δ_k and Σ_k δ_k ε_k. Behind it the
+    samples' outer products are summed and contracted.
+
+    Rows go through `rows_at_once` at a time, so that they stay in the processor's cache: memory is
+    O(B · inputs + rows_at_once · K · width), and rows_at_once · weights with K > 1.
     """
-    samples, rows = noise[0].shape[0], x.shape[0]
-    zeros = tuple(jnp.zeros((samples, rows, width)) for width in model.widths)
+    squared = [jnp.square(std) for std in standard_deviations(params).values()]
+    samples = noise[0].shape[0]
 
-    def loss(offsets: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
-        outputs, traces = model.apply({"params": params}, x, noise, offsets)  # type: ignore[misc]
-        return negative_log_likelihood(outputs, y, likelihood_std).sum(), traces
+    def one_row(row: tuple[jax.Array, ...]) -> jax.Array:
+        x, y, *own = row
+        eps = tuple(own) if own else tuple(leaf[:, 0] for leaf in noise)
 
-    deltas, traces = jax.grad(loss, has_aux=True)(zeros)
-    total = jnp.zeros(rows)
-    for index, (delta, eps, trace) in enumerate(zip(deltas, noise, traces, strict=True)):
-        squared = jnp.square(jax.nn.softplus(params[f"layer_{index}"]["rho"]))
-        if trace.variance.ndim == 2 or samples == 1:
-            total = total + _layer_gain(delta, eps, trace, squared)
-        else:
-            total = total + _layer_gain_of_samples(delta, eps, trace, squared, rows_at_once)
-    return 0.5 * step_size**2 * total
+        def loss(offsets: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
+            at = tuple(leaf[:, None] for leaf in eps)
+            outputs, traces = model.apply({"params": params}, x[None], at, offsets)  # type: ignore[misc]
+            return negative_log_likelihood(outputs, y[None], likelihood_std)[0], traces
+
+        zeros = tuple(jnp.zeros((samples, 1, width)) for width in model.widths)
+        deltas, traces = jax.grad(loss, has_aux=True)(zeros)
+        parts = zip(deltas, eps, traces, squared, strict=True)
+        total = sum(_layer_gain(d[:, 0], e, trace, s) for d, e, trace, s in parts)
+        return 0.5 * step_size**2 * total
+
+    own = () if noise[0].shape[1] == 1 else tuple(jnp.swapaxes(leaf, 0, 1) for leaf in noise)
+    at_once = rows_at_once or (1000 if samples == 1 else 64)
+    return jax.lax.map(one_row, (x, y, *own), batch_size=min(at_once, x.shape[0]))
 
 
 def _layer_gain(
-    delta: jax.Array, eps: jax.Array, trace: LayerTrace, squared: jax.Array
-) -> Float[Array, " B"]:
-    """Return Σ σ² (g_μ² + g_σ²/2) [B] of a layer whose inputs are the same for all samples."""
-    inputs, variance = trace.inputs, trace.variance
-    if variance.ndim == 3:
-        inputs, variance = inputs[0], variance[0]
-    fourth = jnp.dot(inputs**4, jnp.square(squared[:-1])) + jnp.square(squared[-1])[None]
-    mean_part = jnp.square(delta.sum(0)) * variance
-    std_part = jnp.square((delta * eps).sum(0)) * fourth / (2 * variance)
-    return (mean_part + std_part).sum(-1)
-
-
-def _layer_gain_of_samples(
-    delta: jax.Array, eps: jax.Array, trace: LayerTrace, squared: jax.Array, rows_at_once: int
-) -> Float[Array, " B"]:
-    """Return Σ σ² (g_μ² + g_σ²/2) [B] where every sample has inputs of its own."""
-    pull = delta * eps / jnp.sqrt(trace.variance)  # g_σ = σ Σ_k x_k² pull_k
+    delta: Float[Array, "K J"], eps: Float[Array, "K J"], trace: LayerTrace, squared: jax.Array
+) -> Float[Array, ""]:
+    """Return Σ σ² (g_μ² + g_σ²/2) of one layer for one row; `squared` is σ² [I + 1, J]."""
     fourth = jnp.square(squared)
-
-    def one_row(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        x, d, p = row  # [K, I], [K, J], [K, J]
-        mean_part = jnp.square(jnp.dot(x.T, d)) * squared[:-1]
-        std_part = jnp.square(jnp.dot(jnp.square(x).T, p)) * fourth[:-1]
-        bias = jnp.square(d.sum(0)) * squared[-1] + 0.5 * jnp.square(p.sum(0)) * fourth[-1]
+    if trace.inputs.ndim == 3 and delta.shape[0] > 1:
+        x, pull = trace.inputs[:, 0], delta * eps / jnp.sqrt(trace.variance[:, 0])
+        mean_part = jnp.square(jnp.dot(x.T, delta)) * squared[:-1]
+        std_part = jnp.square(jnp.dot(jnp.square(x).T, pull)) * fourth[:-1]
+        bias = jnp.square(delta.sum(0)) * squared[-1] + 0.5 * jnp.square(pull.sum(0)) * fourth[-1]
         return (mean_part + 0.5 * std_part).sum() + bias.sum()
-
-    per_row = tuple(jnp.swapaxes(leaf, 0, 1) for leaf in (trace.inputs, delta, pull))
-    return jax.lax.map(one_row, per_row, batch_size=min(rows_at_once, delta.shape[1]))
+    inputs = trace.inputs.reshape(trace.inputs.shape[-1])
+    variance = trace.variance.reshape(trace.variance.shape[-1])
+    x4_s4 = jnp.dot(jnp.square(jnp.square(inputs)), fourth[:-1]) + fourth[-1]
+    mean_part = jnp.square(delta.sum(0)) * variance
+    std_part = jnp.square((delta * eps).sum(0)) * x4_s4 / (2 * variance)
+    return (mean_part + std_part).sum()

@@ -98,7 +98,7 @@ def validate(settings: Settings) -> None:
     """Raise InvalidSetting for a value that a shared field cannot take."""
     positive = "rollout_length value_epochs value_minibatches init_std value_learning_rate".split()
     for field in positive:
-        require(getattr(settings, field) > 0, settings, field, "greater than 0")
+        require(0 < getattr(settings, field) < math.inf, settings, field, "greater than 0, finite")
     for field in ("discount", "gae_lambda"):
         require(0 <= getattr(settings, field) <= 1, settings, field, "between 0 and 1")
     for field in ("entropy_coef", "bonus_scale", "init_mean_scale"):
@@ -109,9 +109,6 @@ def validate(settings: Settings) -> None:
         require(good, settings, field, "a tuple of positive whole numbers, such as (32,) or ()")
     known = " or ".join(map(repr, ACTIVATIONS))
     require(settings.activation in ACTIVATIONS, settings, "activation", known)
-    divides = settings.rollout_length % settings.value_minibatches == 0
-    wanted = f"a divisor of rollout_length={settings.rollout_length}"
-    require(divides, settings, "value_minibatches", wanted)
 
 
 def policy_net(settings: Settings, outputs: int) -> MLP:
@@ -251,8 +248,12 @@ def fit_critic(settings: Settings, critic: Critic, batch: Batch) -> Critic:
     """Return the critic after `value_epochs` passes of Adam over the batch.
 
     Of K minibatches, the k-th holds the time steps k, k + K, k + 2K, ... of every environment. Each
-    spans the whole rollout, which serves as well as a shuffle and saves its sort.
+    spans the whole rollout, which serves as well as a shuffle and saves its sort. K is the largest
+    divisor of the rollout's length that is at most `value_minibatches`.
     """
+    steps = batch.target.shape[0]
+    most = min(settings.value_minibatches, steps)
+    count = next(k for k in range(most, 0, -1) if steps % k == 0)
     critic = _rescaled(critic, batch.target)
     net, optimizer = value_net(settings), _critic_optimizer(settings)
     scaled = (batch.target - critic.mean) / critic.std
@@ -269,7 +270,7 @@ def fit_critic(settings: Settings, critic: Critic, batch: Batch) -> Critic:
         return (optax.apply_updates(params, change), optimizer_state), None
 
     def minibatches(rows: jax.Array) -> jax.Array:
-        return rows.reshape(-1, settings.value_minibatches, *rows.shape[1:]).swapaxes(0, 1)
+        return rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1)
 
     rows = (minibatches(batch.features), minibatches(scaled))
     start = (critic.params, critic.optimizer)

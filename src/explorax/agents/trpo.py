@@ -50,7 +50,7 @@ class TRPO:
     value_hidden: tuple[int, ...] = (32,)
     value_learning_rate: float = 3e-3
     value_epochs: int = 4
-    value_minibatches: int = 10
+    value_minibatches: int = 10  # at most: the largest divisor of rollout_length below
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
 
     def __post_init__(self) -> None:

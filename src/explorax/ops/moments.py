@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from explorax.core.pytree import pytree
 
@@ -23,7 +23,7 @@ def empty(shape: tuple[int, ...]) -> Moments:
     return Moments(jnp.float32(0), jnp.zeros(shape), jnp.zeros(shape))
 
 
-def update(moments: Moments, rows: Float[Array, "..."]) -> Moments:
+def update(moments: Moments, rows: Shaped[Array, "..."]) -> Moments:
     """Return the moments with `rows` [..., *shape] added, each row with the same weight.
 
     Chan, Golub & LeVeque 1983, Eq. 2.1: with d = mean_b − mean_a and n = n_a + n_b,
@@ -58,7 +58,7 @@ def std(moments: Moments) -> jax.Array:
     return jnp.sqrt(jnp.where(varied, spread, 1.0))
 
 
-def standardise(moments: Moments, rows: Float[Array, "..."], clip: float) -> Float[Array, "..."]:
+def standardise(moments: Moments, rows: Shaped[Array, "..."], clip: float) -> Float[Array, "..."]:
     """Return (rows − mean)/std, clipped to [−clip, clip]; before the first update, `rows` clipped.
 
     `rows` is [..., *shape].

@@ -161,11 +161,10 @@ class Layout:
         )
         image = ScalarMappable(scale, mpl.colormaps[colours])
         bar = figure.colorbar(image, cax=figure.add_axes(frame))
-        norm = image.norm
-        decades = np.log10(norm.vmax / norm.vmin) if norm.vmin and norm.vmax else 1.0
-        subs = (
-            (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(range(1, 10))
-        )
+        low, high = np.asarray([scale.vmin, scale.vmax], dtype=np.float64)
+        decades = np.log10(high / low)
+        few, some, all_of_them = (1.0,), (1.0, 2.0, 5.0), tuple(range(1, 10))
+        subs = few if decades > 2.5 else some if decades > 0.7 else all_of_them
         bar.ax.yaxis.set_major_locator(LogLocator(subs=subs))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,61 @@
+"""Short names, and what tells two runs of the same name apart."""
+
+from pathlib import Path
+
+import pytest
+from synthetic_runs import VIME, Plan, make_run
+
+from explorax.report.names import distinct_names, name_runs, short_name
+from explorax.report.read import find_runs
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("NoBonus()", "no bonus"),
+        ("NoBonus", "no bonus"),
+        (VIME, "VIME"),
+        ("Scale(MedianRatio(VIME()), 1e-4)", "VIME"),
+        ("VIME.paper()", "VIME.paper"),
+        ("Sum((Scale(VIME(), 1e-4), Scale(HashCount(bits=12), 0.1)))", "VIME + HashCount"),
+        ("Sum(bonuses=(VIME(a=1), VIME(a=2)))", "VIME"),
+        ("TRPO(hidden=(32,))", "TRPO"),
+        ("TRPO(", "TRPO("),  # no constructor text: shown as it is
+    ],
+)
+def test_short_names_leave_out_the_wrappers(expression: str, expected: str) -> None:
+    assert short_name(expression) == expected
+
+
+def test_a_differing_setting_is_shown_and_nothing_else() -> None:
+    a, b = "VIME(hidden=(32,), prior_std=0.5)", "VIME(hidden=(32,), prior_std=0.1)"
+    assert distinct_names([a, b]) == {a: "VIME (prior_std=0.5)", b: "VIME (prior_std=0.1)"}
+
+
+def test_a_differing_wrapper_is_shown() -> None:
+    a, b = "Scale(VIME(), 0.1)", "Scale(MedianRatio(VIME()), 0.1)"
+    assert distinct_names([a, b]) == {a: "VIME", b: "VIME (MedianRatio)"}
+
+
+def test_positional_settings_are_told_apart() -> None:
+    a, b = "Scale(VIME(), 0.1)", "Scale(VIME(), 0.2)"
+    assert distinct_names([a, b]) == {a: "VIME (Scale 0.1)", b: "VIME (Scale 0.2)"}
+
+
+def test_text_that_differs_in_nothing_we_understand_is_numbered() -> None:
+    names = distinct_names(["VIME(a=1)", "VIME(a=1 )"])
+    assert len(set(names.values())) == 2
+
+
+def test_runs_that_differ_in_budget_are_marked(tmp_path: Path) -> None:
+    make_run(tmp_path, Plan(bonus=VIME, log_points=3, films=0), name="a")
+    make_run(tmp_path, Plan(bonus=VIME, log_points=3, films=0, env_steps=900), name="b")
+    make_run(tmp_path, Plan(log_points=3, films=0), name="c")
+    methods = [name.method for name in name_runs(find_runs(tmp_path))]
+    assert methods == ["TRPO", "TRPO + VIME [env_steps=250000]", "TRPO + VIME [env_steps=900]"]
+
+
+def test_the_same_configuration_twice_is_told_apart_by_directory(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_run(tmp_path, Plan(log_points=3, films=0), name=name)
+    assert [name.mark for name in name_runs(find_runs(tmp_path))] == ["one", "two"]

@@ -1,0 +1,206 @@
+"""The page as a whole: self-contained, described, and complete whatever is missing."""
+
+import base64
+import html
+import io
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic_runs import DEEP_SEA_VIEW, MOUNTAIN_CAR_VIEW, VIME, Plan, make_run
+
+from explorax.core.errors import RunDirectoryError
+from explorax.report import save_figures, write_report
+from explorax.report.configuration import command, duration, pretty
+from explorax.report.curves import learning_curve
+from explorax.report.films import fit, still
+from explorax.report.maps import bonuses_of, visits_of
+from explorax.report.read import read_run
+from explorax.report.style import css_colour, looks
+
+DQN = "DQN(hidden=(64,))"
+
+
+class Tags(HTMLParser):
+    """Collects the start tags of a page with their attributes, and checks that tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("runs")
+    small: dict[str, Any] = {"seeds": 4, "log_points": 12}
+    view: dict[str, Any] = {"view": MOUNTAIN_CAR_VIEW}
+    make_run(root, Plan(**small, **view, solves=0.0))
+    make_run(root, Plan(**small, **view, bonus=VIME, seed=1))
+    make_run(root, Plan(**small, **view, agent=DQN, bonus=VIME, blank=0.6, done=False, seed=2))
+    make_run(root, Plan(env="deep_sea/10", seeds=1, bonus=VIME, view=DEEP_SEA_VIEW, gain=False))
+    make_run(root, Plan(env="<b>&amp", **small, films=0))
+    return write_report(root, root / "out" / "report.html").read_text()
+
+
+def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
+    tags = Tags(page).tags
+    links = [v for _, a in tags for k, v in a.items() if k in ("src", "srcset", "href") and v]
+    assert links and all(link.startswith("data:") for link in links)
+    assert not any(tag in ("script", "link", "iframe") for tag, _ in tags)
+    style = re.search(r"<style>(.*?)</style>", page, re.S)
+    assert style is not None and "url(" not in style[1] and "@import" not in style[1]
+
+
+def test_every_picture_is_described_and_can_be_decoded(page: str) -> None:
+    pictures = [a for tag, a in Tags(page).tags if tag == "img"]
+    kinds = set()
+    for attributes in pictures:
+        assert len(attributes["alt"] or "") > 20
+        kind, data = re.fullmatch(r"data:(.*?);base64,(.*)", attributes["src"] or "").groups()  # pyright: ignore[reportOptionalMemberAccess]
+        content = base64.b64decode(data, validate=True)
+        kinds.add(kind)
+        if kind == "image/svg+xml":
+            text = content.decode()
+            assert text.startswith("<svg") and "prefers-color-scheme:dark" in text
+            assert not re.search(r'(href|src)="(?!#|data:)', text)
+        else:
+            Image.open(io.BytesIO(content)).verify()
+    assert kinds == {"image/svg+xml", "image/gif"}
+
+
+def test_the_page_has_all_its_parts(page: str) -> None:
+    text = html.unescape(page)
+    for heading in (
+        "Episode return",
+        "First success",
+        "Numbers",
+        "Visited states, TRPO",
+        "Visited states, DQN",
+        "Where the bonus is high, TRPO + VIME",
+        "Final policies",
+        "Configuration",
+        "Read with care",
+        "not finished (no DONE file, status interrupted)",
+    ):
+        assert heading in text, heading
+    assert "<h2><code>&lt;b&gt;&amp;amp</code></h2>" in page  # names are escaped
+    assert "Where the bonus is high, TRPO<" not in page  # nothing to show without a bonus
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="No run directory"):
+        write_report(tmp_path, tmp_path / "report.html")
+    with pytest.raises(RunDirectoryError, match="No run directories were given"):
+        write_report([], tmp_path / "report.html")
+
+
+def test_damaged_maps_cost_only_the_maps(tmp_path: Path) -> None:
+    path = make_run(tmp_path, Plan(seeds=2, log_points=4, view=MOUNTAIN_CAR_VIEW))
+    (path / "maps.npz").write_bytes(b"PK broken")
+    page = write_report([path], tmp_path).read_text()
+    assert "The report has no maps of this run" in page and "Visited states" not in page
+
+
+def test_a_run_without_a_finished_episode_has_a_report(tmp_path: Path) -> None:
+    path = make_run(tmp_path, Plan(seeds=2, log_points=4, blank=1.1, solves=0.0, films=0))
+    page = write_report([path], tmp_path).read_text()
+    assert "No episode of TRPO ended, so it has no return." in page
+
+
+def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    path = make_run(tmp_path, Plan(seeds=3, log_points=5, view=MOUNTAIN_CAR_VIEW))
+    first = write_report([path], tmp_path / "a.html").read_bytes()
+    assert first == write_report([path], tmp_path / "b.html").read_bytes()
+
+
+def test_figures_are_saved_as_png(tmp_path: Path) -> None:
+    make_run(tmp_path, Plan(seeds=2, log_points=4, bonus=VIME, view=MOUNTAIN_CAR_VIEW))
+    paths = save_figures(tmp_path, tmp_path / "figures")
+    assert [path.name.split("0-0008-")[1] for path in paths] == [
+        "returns.png",
+        "first-success.png",
+        "trpo-visits.png",
+        "trpo-vime-bonus.png",
+    ]
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+
+
+def test_the_mean_curve_starts_where_every_seed_has_an_episode(tmp_path: Path) -> None:
+    path = make_run(tmp_path, Plan(seeds=3, log_points=3, films=0))
+    header = (path / "metrics.csv").read_text().splitlines()[0].split(",")[:4]
+    rows = ["0,10,1,4", "1,10,0,", "2,10,0,", "0,20,1,6", "1,20,1,0", "2,20,0,"]
+    (path / "metrics.csv").write_text("\n".join([",".join(header), *rows]) + "\n")
+    curve = learning_curve(read_run(path))
+    np.testing.assert_array_equal(curve.middle, [np.nan, 3.0])  # seed 2 never finishes one
+    np.testing.assert_array_equal(curve.seeds[:, 0], [4, 6])
+    assert np.isnan(curve.seeds[:, 2]).all() and curve.low[1] == 0 and curve.high[1] == 6
+
+
+def test_maps_tell_shares_and_means(tmp_path: Path) -> None:
+    path = make_run(tmp_path, Plan(seeds=2, log_points=4, bonus=VIME, view=MOUNTAIN_CAR_VIEW))
+    visits = np.zeros((4, 2, 2, 2), np.float32)
+    visits[0, 0, 0, 0], visits[0, 1, :, 0], visits[3, 0, 1, 1] = 8, 2, 6
+    paid = visits * np.array([[0.5, 0.25], [0.5, 0.25]], np.float32)
+    np.savez(path / "maps.npz", visits=visits, paid=paid, phase_env_steps=[1, 2, 3, 4])
+    run = read_run(path)
+    early, whole = visits_of(run)
+    assert (early.share, whole.share) == (0.375, 0.5)
+    np.testing.assert_array_equal(early.counts, [[5, 0], [1, 0]])
+    np.testing.assert_array_equal(whole.counts, [[5, 0], [1, 3]])
+    bonuses = bonuses_of(run)
+    assert bonuses is not None and not bonuses.is_survey
+    np.testing.assert_array_equal(bonuses.values[0], [[0.5, np.nan], [0.5, np.nan]])
+    assert bonuses.values[3, 1, 1] == 0.25
+
+
+def test_the_command_line_can_be_pasted(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path, Plan(bonus=VIME, log_points=2, films=0)))
+    words = shlex.split(command(run).replace("\\\n", " "))
+    assert words[:4] == ["explorax", "train", "--env", "mountain_car_sparse(power=0.0008)"]
+    assert words[words.index("--bonus") + 1] == VIME
+    assert words[words.index("--env-steps") + 1] == "250000"
+
+
+def test_pretty_changes_only_the_blanks() -> None:
+    def squeeze(text: str) -> str:
+        return re.sub(r",?\s*\n\s*(?=\))|\s", "", text)
+
+    text = pretty(VIME)
+    assert max(len(line) for line in text.splitlines()) <= 88
+    assert squeeze(text) == squeeze(VIME)
+    assert duration(59.96) == "60.0 s" and duration(200) == "3 min 20 s"
+
+
+def test_films_are_made_to_fit(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path, Plan(log_points=2)))
+    gif = run.films[0].file.read_bytes()
+    assert fit(gif, len(gif)) == gif
+    small = fit(gif, len(gif) // 2)
+    with Image.open(io.BytesIO(small)) as film:
+        assert film.width < 240 and getattr(film, "n_frames", 1) == 24
+    assert Image.open(io.BytesIO(still(gif))).size == (240, 160)
+
+
+def test_bonuses_keep_their_colour_and_no_bonus_is_grey() -> None:
+    names = ["no bonus", *(f"bonus {i}" for i in range(8))]
+    table = looks(names)
+    assert len({(look.colour, str(look.dash)) for look in table.values()}) == len(names)
+    assert css_colour(table["no bonus"].colour).startswith("var(")

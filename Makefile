@@ -78,7 +78,7 @@ layers: $(STAMP)  ## import-linter: who may import whom
 check: lint types layers test  ## all four of the above, before a change is handed in
 
 bench: $(STAMP)  ## measure speed; the tables are under benchmarks/
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in gain training startup; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upgrade
 	@$(FIND_PYTHON); \

@@ -1,0 +1,49 @@
+"""What the benchmarks share: timing with medians, the machine's name, a table on disk."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Return the median of `repeats` calls after one to warm up."""
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - begun)
+    return float(np.median(times))
+
+
+def machine() -> str:
+    """Return the processor, its cores and the versions, in one line."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    device = jax.devices()[0]
+    return (
+        f"{model}, {os.cpu_count()} cores; JAX {jax.__version__} on {device.device_kind}; "
+        f"Python {platform.python_version()}"
+    )
+
+
+def write(name: str, title: str, columns: list[str], rows: list[list[str]], notes: str) -> None:
+    """Print the table and write it to results/`name`.md."""
+    lines = [f"# {title}", "", f"Command: `python benchmarks/{name}.py`. Machine: {machine()}."]
+    lines += [notes, "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)

@@ -1,0 +1,97 @@
+"""Probe environments with analytic answers, easiest first: which part of an agent is broken?"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import explorax.agents
+from explorax import loop
+from explorax.agents import DQN, ERWR, REINFORCE, TRPO
+from explorax.behaviors import EpsilonGreedy
+from explorax.bonuses import NoBonus
+from explorax.core.errors import Incompatible
+from explorax.core.protocols import Percept
+from explorax.envs.probes import ProbeAction, ProbeBoth, ProbeDelay
+from explorax.envs.task import Batched
+
+ON_POLICY = dict(
+    rollout_length=10, hidden=(16,), value_hidden=(16,), value_minibatches=2, init_std=0.5
+)
+AGENTS = {
+    "DQN": DQN(
+        hidden=(32,),
+        behavior=EpsilonGreedy(decay_env_steps=1000),
+        warmup_env_steps=100,
+        replay_capacity=4000,
+        n_steps=1,
+        learning_rate=3e-3,
+        target_copy_every=50,
+    ),
+    "TRPO": TRPO(**ON_POLICY, max_kl=0.05),
+    "REINFORCE": REINFORCE(**ON_POLICY, learning_rate=0.03),
+    "ERWR": ERWR(**ON_POLICY),
+}
+ENVS = 16
+
+
+def trained(agent, task, iterations):
+    env = Batched(task, ENVS)
+    training = jax.jit(partial(loop.start, env, agent, NoBonus()))(jax.random.key(0))
+    chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), iterations))
+    return env, *chunk(training)
+
+
+def greedy(env, agent, training, obs):
+    percept = Percept(obs, jnp.zeros(len(obs)), jnp.ones(len(obs), bool))
+    act = jax.jit(partial(agent.act, greedy=True))
+    carry = agent.carry(env.spec)
+    first, _, _ = act(training.learner.agent, carry, jax.random.key(1), percept)
+    again, _, _ = act(training.learner.agent, carry, jax.random.key(2), percept)
+    np.testing.assert_array_equal(first, again)  # greedy is deterministic
+    return first
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("probe", [ProbeAction, ProbeBoth])
+def test_agents_find_the_best_action(name, probe, continuous):
+    agent, task = AGENTS[name], probe(continuous=continuous)
+    if continuous and name == "DQN":
+        with pytest.raises(Incompatible, match="TRPO"):
+            agent.init(jax.random.key(0), Batched(task, 2).spec)
+        return
+    env, training, _ = trained(agent, task, 150)
+    obs = jnp.where(jnp.arange(ENVS)[:, None] % 2 == 0, 1.0, -1.0)
+    if probe is ProbeAction:
+        _, obs = env.reset(jax.random.key(5))
+    chosen = greedy(env, agent, training, obs)
+    best = jnp.stack([task.best_action(each) for each in obs])
+    if continuous:
+        assert (jnp.sign(chosen.ravel()) == jnp.sign(best.ravel())).all()
+    else:
+        np.testing.assert_array_equal(chosen, best)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("name", ["TRPO", "REINFORCE", "ERWR"])
+def test_critics_discount_a_delayed_reward(name, continuous):
+    """V(first step) = γ, V(second step) = 1; DQN's values are held to this in its own tests."""
+    from explorax.agents import on_policy
+
+    agent = dataclasses.replace(AGENTS[name], discount=0.5)
+    task = ProbeDelay(continuous=continuous)
+    _, training, _ = trained(agent, task, 200)
+    state = training.learner.agent
+    obs = jnp.asarray([[-1.0], [1.0]])
+    value = jax.jit(
+        lambda: on_policy.values(agent, state.critic, on_policy.features(agent, state, obs))
+    )()
+    np.testing.assert_allclose(value, [0.5, 1.0], atol=0.03)
+
+
+def test_every_agent_of_the_catalogue_is_held_to_the_contract():
+    assert {type(agent).__name__ for agent in AGENTS.values()} == set(explorax.agents.__all__)

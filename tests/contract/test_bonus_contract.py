@@ -1,0 +1,122 @@
+"""What every bonus keeps, whoever wrote it. A new name in the catalogue must add a case here."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import explorax.bonuses
+from explorax.bonuses import (
+    VIME,
+    Clip,
+    Decay,
+    MedianRatio,
+    NoBonus,
+    PredictionError,
+    RunningMean,
+    Scale,
+    Sum,
+)
+from explorax.core.protocols import Box, Discrete, Rollout, Spec
+
+MODEL = dict(
+    hidden=(8,),
+    min_pool_size=32,
+    pool_size=256,
+    updates_per_step=1.0,
+    learning_rate=1e-2,
+    elbo_scale="dataset",
+    likelihood_std=0.5,
+    batch_size=16,
+)
+VIME_SMALL = VIME(**MODEL)
+CASES = {
+    "VIME": VIME_SMALL,
+    "VIME, gradient steps": VIME(**MODEL, method="gradient_steps", gain_steps=2),
+    "VIME, samples": VIME(**MODEL, samples=3, shared_noise=False, activation="tanh"),
+    "PredictionError": PredictionError(**MODEL),
+    "NoBonus": NoBonus(),
+    "Scale": Scale(VIME_SMALL, 0.5),
+    "Clip": Clip(VIME_SMALL, 0.0, 1e-3),
+    "Sum": Sum((VIME_SMALL, PredictionError(**MODEL))),
+    "Decay": Decay(VIME_SMALL, env_steps=10_000, end=0.5),
+    "MedianRatio": MedianRatio(VIME_SMALL),
+    "RunningMean": RunningMean(VIME_SMALL),
+}
+SPECS = {
+    "discrete": Spec(Box((3,)), Discrete(3), 2),
+    "continuous": Spec(Box((3,)), Box((2,)), 2),
+    "grid": Spec(Box((2, 2)), Discrete(2), 2),
+}
+STEPS = 20
+
+
+def experience(spec, seed, centre=0.0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shape = (STEPS, spec.num_envs)
+    obs = centre + 0.5 * jax.random.normal(keys[0], (*shape, *spec.obs.shape))
+    if isinstance(spec.action, Discrete):
+        action = jax.random.randint(keys[1], shape, 0, spec.action.n)
+    else:
+        action = jax.random.normal(keys[1], (*shape, *spec.action.shape))
+    zeros, no = jnp.zeros(shape), jnp.zeros(shape, bool)
+    return Rollout(obs, action, zeros, 0.9 * obs + 0.1, no, no, no, zeros)
+
+
+class Counted:
+    """A jitted method that counts its compilations."""
+
+    def __init__(self, method):
+        self.count = 0
+
+        def traced(*arguments):
+            self.count += 1
+            return method(*arguments)
+
+        self.call = jax.jit(traced)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kind", SPECS)
+def test_contract(name, kind):
+    if kind != "discrete" and name not in ("VIME", "PredictionError", "NoBonus"):
+        pytest.skip("the wrappers do not look at the space")
+    bonus, spec = CASES[name], SPECS[kind]
+    hash(bonus)
+    state = jax.jit(partial(bonus.init, spec=spec))(jax.random.key(0))
+    shape_of = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    score, update = Counted(bonus.score), Counted(bonus.update)
+    metrics = {}
+    for index in range(30):
+        rollout = experience(spec, index)
+        before = [np.array(leaf) for leaf in jax.tree.leaves(state)]
+        paid, scored = score.call(state, jax.random.key(index), rollout)
+        assert paid.shape == (STEPS, 2) and paid.dtype == jnp.float32
+        assert np.isfinite(paid).all()
+        again, _ = score.call(state, jax.random.key(index), rollout)
+        np.testing.assert_array_equal(paid, again)  # pure
+        for leaf, copy in zip(jax.tree.leaves(state), before, strict=True):
+            np.testing.assert_array_equal(leaf, copy)
+        state, metrics = update.call(scored, jax.random.key(index), rollout)
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == shape_of
+        assert all(value.shape == () for value in metrics.values())
+    assert score.count == update.count == 1  # nothing compiles a second time
+    if name == "NoBonus":
+        return
+    assert metrics and all(np.isfinite(value) for value in metrics.values())
+
+    rollout = experience(spec, 3)
+    paid, state = score.call(state, jax.random.key(1), rollout)
+    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
+    if bonus.replayable and name != "Decay":  # its clock has moved on since the score
+        rescored = jax.jit(bonus.rescore)(state, jax.random.key(1), rows)
+        np.testing.assert_allclose(rescored, paid.ravel(), rtol=2e-4)
+    if name != "Clip":  # which cannot tell them apart when both are above it
+        novel, _ = score.call(state, jax.random.key(1), experience(spec, 4, centre=6.0))
+        assert np.median(novel) > 3 * np.median(paid)
+
+
+def test_every_bonus_of_the_catalogue_is_held_to_the_contract():
+    assert {type(bonus).__name__ for bonus in CASES.values()} == set(explorax.bonuses.__all__)

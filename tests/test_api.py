@@ -6,15 +6,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import pytest
+from drifter import Drifter
 
 import explorax as ex
 from explorax.core.errors import InvalidSetting, RunDirectoryError, UnknownName
-from explorax.core.protocols import Discrete, Percept, Rollout, Spec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CellCount = runpy.run_path(str(EXAMPLES / "own_bonus.py"))["CellCount"]
@@ -26,29 +23,6 @@ class ShortCar(ex.MountainCar):
     """A task of the caller's own, in no catalogue."""
 
     max_episode_steps = 20
-
-
-@dataclass(frozen=True)
-class Drifter:
-    """An agent of the caller's own: acts at random and learns only how often."""
-
-    rollout_length: int = 5
-
-    def init(self, key: Any, spec: Spec) -> Any:
-        assert isinstance(spec.action, Discrete)
-        return jnp.zeros(spec.action.n)
-
-    def carry(self, spec: Spec) -> Any:
-        return ()
-
-    def act(
-        self, state: Any, carry: Any, key: Any, percept: Percept, *, greedy: bool = False
-    ) -> Any:
-        logits = jnp.broadcast_to(state[None], (*percept.reward.shape, *state.shape))
-        return jax.random.categorical(key, logits).astype(jnp.int32), carry, {}
-
-    def learn(self, state: Any, key: Any, rollout: Rollout, rescore: Any) -> Any:
-        return state, {"paid": rollout.bonus.mean()}
 
 
 SMALL = {"env_steps": 200, "num_envs": 2, "progress": False, "film": False, "log_points": 4}

@@ -2,24 +2,27 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drifter import in_the_catalogue
 
 from explorax.cli import listing, main, program
 from explorax.core.errors import UnknownName
 
-SMALL = ["--agent", "TRPO(rollout_length=20, value_epochs=1)", "--num-envs", "2", "--seeds", "2"]
+SMALL = ["--agent", "Drifter()", "--num-envs", "2", "--seeds", "2", "--env-steps", "400"]
 COMMANDS = ("train", "compare", "eval", "report", "list")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with one finished run of two seeds."""
     root = tmp_path_factory.mktemp("runs")
-    arguments = ["--env", "mountain_car", *SMALL, "--env-steps", "400", "--root", str(root)]
-    assert main(["train", *arguments]) == 0
-    return root
+    arguments = ["--env", "mountain_car", *SMALL, "--root", str(root)]
+    with in_the_catalogue():
+        assert main(["train", *arguments]) == 0
+        yield root
 
 
 @pytest.fixture
@@ -150,7 +153,7 @@ def test_train_leaves_a_finished_run_and_says_where(
     runs: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (run / "DONE").exists()
-    again = ("train", "--env", "mountain_car", *SMALL, "--env-steps", "400", "--root", str(runs))
+    again = ("train", "--env", "mountain_car", *SMALL, "--root", str(runs))
     message = failure(capsys, *again)
     assert "--resume" in message and "--overwrite" in message
     assert main([*again, "--resume"]) == 0
@@ -161,7 +164,7 @@ def test_train_leaves_a_finished_run_and_says_where(
 def test_train_can_end_with_a_report(
     runs: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--env", "mountain_car", *SMALL, "--env-steps", "400", "--root", str(runs)]
+    arguments = ["--env", "mountain_car", *SMALL, "--root", str(runs)]
     assert main(["train", *arguments, "--resume", "--report"]) == 0
     assert str(run / "report.html") in capsys.readouterr().out.splitlines()[-1]
     assert (run / "report.html").stat().st_size > 1000
@@ -189,14 +192,14 @@ def test_report_of_a_root(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "config.json" in failure(capsys, "report", str(tmp_path))
+    assert "No run directory" in failure(capsys, "report", str(tmp_path))
 
 
 def test_compare_trains_all_then_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["compare", "--env", "mountain_car", *SMALL, "--env-steps", "400", "--no-film"]
-    arguments += ["--bonus", "NoBonus()", "--bonus", "VIME(min_pool_size=20)"]
+    arguments = ["compare", "--env", "mountain_car", *SMALL, "--no-film"]
+    arguments += ["--bonus", "NoBonus()", "--bonus", "Scale(NoBonus(), 2.0)"]
     arguments += ["--root", str(tmp_path)]
     assert main(arguments) == 0
     first = capsys.readouterr().out

@@ -140,8 +140,10 @@ def plan(
     film: bool = True,
 ) -> tuple[RunConfig, ...]:
     """Return the configurations that `compare` with these arguments trains."""
-    named = isinstance(experiments, str) and experiments != ""
-    chosen = preset(experiments) if named else tuple(experiments)
+    if isinstance(experiments, str):
+        chosen = preset(experiments) if experiments else ()
+    else:
+        chosen = tuple(experiments)
     combined = [_several(part) for part in (env, agent, bonus)]
     if chosen and any(combined):
         raise InvalidSetting("Give a preset or experiments, or env, agent and bonus: not both.")

@@ -82,8 +82,8 @@ def _base(name: str) -> str:
 
 def _classes(kind: str) -> dict[str, type]:
     package = importlib.import_module(f"explorax.{kind}")
-    found = {name: getattr(package, name) for name in package.__all__}
-    return {name: cls for name, cls in found.items() if dataclasses.is_dataclass(cls)}
+    found: dict[str, type] = {name: getattr(package, name) for name in package.__all__}
+    return {name: found[name] for name in found if dataclasses.is_dataclass(found[name])}
 
 
 def _tasks() -> dict[str, type]:

@@ -26,6 +26,7 @@ SMALL = DQN(
     replay_capacity=60,
     warmup_env_steps=0,
     n_steps=2,
+    target_update="copy",
     target_copy_every=3,
 )
 SPEC = Spec(obs=Box((2, 2)), action=Discrete(3), num_envs=5)
@@ -265,6 +266,8 @@ PROBER = DQN(
     warmup_env_steps=100,
     discount=0.5,
     learning_rate=1e-2,
+    loss="huber",
+    target_update="copy",
     target_copy_every=20,
     n_steps=1,
 )

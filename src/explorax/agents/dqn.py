@@ -81,11 +81,11 @@ class DQN:
     n_steps: int = 3
     double: bool = True
     learning_rate: float = 1e-3
-    loss: str = "huber"  # or "squared"
+    loss: str = "squared"  # or "huber", which hears rare ends of episodes too little
     max_grad_norm: float | None = 10.0  # of the whole gradient; None: as it is
-    target_update: str = "copy"  # or "polyak"
+    target_update: str = "polyak"  # or "copy"
     target_copy_every: int = 200  # gradient steps, for "copy"
-    polyak_rate: float = 0.005  # share of the new parameters per gradient step, for "polyak"
+    polyak_rate: float = 0.01  # share of the new parameters per gradient step, for "polyak"
     normalize_obs: bool = True
     bonus_scale: float = 1.0
     bonus_at: str = "replay"  # or "collection"

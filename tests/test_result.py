@@ -45,13 +45,17 @@ def test_the_text_tells_the_numbers(result: Result) -> None:
     lines = dict(line.split(maxsplit=1) for line in repr(result).splitlines())
     text = repr(result)
     assert lines["env"] == "mountain_car"
-    assert lines["bonus"] == "VIME(hidden=(32,))"
+    assert lines["bonus"] == "VIME()"  # (32,) is the default
     assert lines["seeds"] == "5, 1,000 env steps each"
     assert "solved         4 of 5" in text
     # The late return of a seed is that of its last log point; the middle three are 1.
     assert "final return   1.00 [" in text
     assert "500 env steps" in text
     assert lines["directory"] == str(result.directory)
+
+
+def test_parts_of_no_catalogue_are_told_in_full(tmp_path: Path) -> None:
+    assert "Elsewhere(x=1)" in repr(Result(write_run(tmp_path, "Elsewhere(x=1)", [0.0])))
 
 
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explorax.core.errors import InvalidSetting, RunDirectoryError, unknown_name
+from explorax.core.errors import (
+    ExploraxError,
+    InvalidSetting,
+    RunDirectoryError,
+    unknown_name,
+)
 from explorax.report.numbers import Row, table_rows
 from explorax.report.page import write_report
 from explorax.report.read import Run, read_run
@@ -71,8 +76,8 @@ class Result:
         state = "" if run.finished else f" of {run.planned_env_steps:,} (unfinished)"
         lines = {
             "env": run.env,
-            "agent": run.agent,
-            "bonus": run.bonus,
+            "agent": _brief(run.agent),
+            "bonus": _brief(run.bonus),
             "seeds": f"{row.seeds}, {run.env_steps:,} env steps each{state}",
             "final return": f"{_return(row)}  (interquartile mean, 95% interval over seeds)",
             "first success": f"{_first_success(row)}  (median over seeds)",
@@ -166,6 +171,18 @@ def _cells(row: Row) -> tuple[str, ...]:
         _first_success(row),
         _solved(row),
     )
+
+
+def _brief(expression: str) -> str:
+    """Return constructor text without what is at its default, or all of it where a part is none of
+    ours or of another version."""
+    from explorax.run.brief import brief
+    from explorax.run.expressions import parse
+
+    try:
+        return brief(parse(expression))
+    except ExploraxError:
+        return expression
 
 
 def _return(row: Row) -> str:

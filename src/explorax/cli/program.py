@@ -1,7 +1,7 @@
 """The command line: explorax train | compare | eval | report | list.
 
 Options are flat; agents and bonuses are written as in Python, "Scale(MedianRatio(VIME()), 1e-4)".
-Exit status: 0 done; 1 an error that the message explains; 2 wrong usage; 130 Ctrl-C.
+Exit status: 0 done; 1 an error that the message explains; 2 wrong usage; 130 Ctrl-C (143 SIGTERM).
 JAX is imported when a command runs, never for `--help`.
 """
 
@@ -102,7 +102,7 @@ def _guarded(action: Callable[[], None]) -> int:
     except BrokenPipeError:  # `explorax list | head`: nobody reads on, and that is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as stop:
-        return _complain(str(stop) or "Interrupted.", 130)
+        return _complain(str(stop) or "Interrupted.", getattr(stop, "exit_code", 130))
     return 0
 
 

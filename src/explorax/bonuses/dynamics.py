@@ -51,6 +51,7 @@ class DynamicsModel:
     pool_size: int
     min_pool_size: int
     cross_episodes: bool
+    standardize: bool
     standardize_clip: float
 
     def validate(self, owner: object) -> None:
@@ -138,10 +139,12 @@ class DynamicsModel:
         target = after if self.target == "next_obs" else after - flat
         return {"x": jnp.concatenate([flat, acted], -1), "y": target}
 
-    def standardize(
+    def scaled(
         self, state: DynamicsState, rows: dict[str, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
         """Return (x [N, I], y [N, D]) in deviations from the mean of all transitions seen."""
+        if not self.standardize:
+            return rows["x"], rows["y"]
         clip = self.standardize_clip
         return (
             moments.standardise(state.moments_x, rows["x"], clip),
@@ -170,7 +173,7 @@ class DynamicsModel:
         key_batch, key_noise = jax.random.split(key)
         drawn = replay.sample(state.pool, key_batch, updates * self.batch_size)
         x, y = (
-            leaf.reshape(updates, self.batch_size, -1) for leaf in self.standardize(state, drawn)
+            leaf.reshape(updates, self.batch_size, -1) for leaf in self.scaled(state, drawn)
         )
         shared = 1 if self.shared_noise else self.batch_size
         noise = jax.vmap(lambda key: network.draw_noise(key, self.samples, shared))(
@@ -222,7 +225,7 @@ class DynamicsModel:
         self, state: DynamicsState, rows: Any, losses: jax.Array, ready: jax.Array
     ) -> Metrics:
         some = {name: leaf[:512] for name, leaf in rows.items()}
-        x, y = self.standardize(state, some)
+        x, y = self.scaled(state, some)
         predicted = self.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
         stds = jnp.concatenate(
             [leaf.ravel() for leaf in bayes.standard_deviations(state.trained["posterior"]).values()]

@@ -30,11 +30,12 @@ class PredictionError:
     samples: int = 1
     shared_noise: bool = True
     learning_rate: float = 1e-3
-    batch_size: int = 10
-    updates_per_step: float = 0.1
+    batch_size: int = 50
+    updates_per_step: float = 0.02
     pool_size: int = 100_000
     min_pool_size: int = 500
     cross_episodes: bool = False
+    standardize: bool = True
     standardize_clip: float = 10.0
 
     def __post_init__(self) -> None:
@@ -66,6 +67,6 @@ class PredictionError:
 
     def _error(self, state: DynamicsState, obs: Any, action: Any, next_obs: Any) -> jax.Array:
         model = self._model
-        x, y = model.standardize(state, model.rows(state, obs, action, next_obs))
+        x, y = model.scaled(state, model.rows(state, obs, action, next_obs))
         predicted = model.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
         return jnp.where(model.ready(state), jnp.square(predicted - y).sum(-1), 0.0)

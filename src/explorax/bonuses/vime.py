@@ -47,11 +47,12 @@ class VIME:
     samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 10
-    updates_per_step: float = 0.1  # minibatches per env step of a rollout
+    batch_size: int = 50
+    updates_per_step: float = 0.02  # minibatches per env step of a rollout
     pool_size: int = 100_000  # transitions, first in first out
     min_pool_size: int = 500
     cross_episodes: bool = False
+    standardize: bool = True  # inputs and targets; False for raw ones
     standardize_clip: float = 10.0  # in deviations
     method: str = "second_order"
     step_size: float = 0.01  # λ
@@ -75,7 +76,13 @@ class VIME:
         minibatches of 10 for an iteration of 5,000 steps, means drawn from N(0, 1).
         """
         return cls(
-            mean_init_std=1.0, samples=10, learning_rate=1e-4, cross_episodes=True, elbo_scale=5.0
+            mean_init_std=1.0,
+            samples=10,
+            elbo_scale=5.0,
+            learning_rate=1e-4,
+            batch_size=10,
+            updates_per_step=0.1,
+            cross_episodes=True,
         )
 
     @property
@@ -107,7 +114,7 @@ class VIME:
     ) -> jax.Array:
         """Return the raw gain [N], clipped; zero while the pool is below its minimum."""
         model = self._model
-        x, y = model.standardize(state, model.rows(state, obs, action, next_obs))
+        x, y = model.scaled(state, model.rows(state, obs, action, next_obs))
         network = model.network(y.shape[-1])
         noise = network.draw_noise(key, self.samples, 1 if self.shared_noise else x.shape[0])
         arguments = (network, state.trained["posterior"], x, y, noise)

@@ -159,10 +159,12 @@ def test_maps_tell_shares_and_means(tmp_path: Path) -> None:
     visits = np.zeros((4, 2, 2, 2), np.float32)
     visits[0, 0, 0, 0], visits[0, 1, :, 0], visits[3, 0, 1, 1] = 8, 2, 6
     paid = visits * np.array([[0.5, 0.25], [0.5, 0.25]], np.float32)
-    np.savez(path / "maps.npz", visits=visits, paid=paid, phase_env_steps=[1, 2, 3, 4])
+    np.savez(
+        path / "maps.npz", visits=visits, paid=paid, phase_env_steps=[62500, 125000, 187500, 250000]
+    )
     run = read_run(path)
     early, whole = visits_of(run)
-    assert (early.share, whole.share) == (0.375, 0.5)
+    assert (early.part, early.share, whole.share) == ("first quarter", 0.375, 0.5)
     np.testing.assert_array_equal(early.counts, [[5, 0], [1, 0]])
     np.testing.assert_array_equal(whole.counts, [[5, 0], [1, 3]])
     bonuses = bonuses_of(run)

@@ -61,7 +61,7 @@ def test_a_film_elsewhere_is_not_read(tmp_path: Path) -> None:
         (lambda path: (path / "config.json").write_text('{"env": '), "half-written or damaged"),
         (lambda path: (path / "config.json").write_text("[]"), "holds a list, not a dict"),
         (lambda path: (path / "config.json").write_text('{"env": "x"}'), "lacks agent, bonus"),
-        (lambda path: (path / "metrics.csv").unlink(), "no log point was reached"),
+        (lambda path: (path / "metrics.csv").unlink(), "before its first log point"),
         (lambda path: (path / "metrics.csv").write_text(""), "no rows yet"),
         (lambda path: (path / "metrics.csv").write_text(HEADER), "no rows yet"),
         (lambda path: (path / "metrics.csv").write_text("seed,x\n1,2\n"), "lacks the columns"),

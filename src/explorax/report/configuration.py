@@ -6,7 +6,7 @@ from typing import Any
 
 from explorax.report.read import Run
 
-_FLAGS = ("env_steps", "seeds", "seed", "num_envs", "log_points")
+_FLAGS = ("env_steps", "seeds", "seed", "num_envs")
 _TIMES = ("wall_seconds", "compile_seconds", "env_steps_per_second")
 _TOLD_ELSEWHERE = frozenset({*_TIMES, "status", "notes", "diverged", "env_steps"})
 
@@ -15,13 +15,20 @@ def command(run: Run) -> str:
     """Return the command line that trains the run again."""
     parts = ["explorax train"]
     for name in ("env", "agent", "bonus"):
-        parts.append(f"--{name} {shlex.quote(str(run.config[name]))}")
+        parts.append(f"--{name} {_quoted(str(run.config[name]))}")
     for name in _FLAGS:
         if name in run.config:
             parts.append(f"--{name.replace('_', '-')} {run.config[name]}")
     if run.config.get("film") is False:
         parts.append("--no-film")
     return " \\\n  ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    """Return `text` as one word of a shell, in double quotes where single ones stand in it."""
+    if "'" in text and not any(character in text for character in '"$`\\!'):
+        return f'"{text}"'
+    return shlex.quote(text)
 
 
 def pretty(expression: str, width: int = 88) -> str:

@@ -54,16 +54,11 @@ def step_unit(env_steps: float) -> tuple[float, str]:
 
 
 def _panels(
-    rows: Sequence[Row],
-    look: dict[str, Look],
-    x_label: str,
-    y_label: str,
-    height: float,
-    narrow: bool,
-) -> tuple[Figure, dict[str, Axes]]:
+    rows: Sequence[Row], look: dict[str, Look], y_label: str, height: float, narrow: bool
+) -> tuple[Figure, dict[str, Axes], float]:
     """Return a figure with one panel per agent, beside each other, or below each other if narrow.
 
-    The legend lies above the panels, where no data is.
+    The legend lies above the panels, where no data is. Also returns what env steps are divided by.
     """
     agents = list(dict.fromkeys(row.name.agent for row in rows))
     count = len(agents)
@@ -72,7 +67,7 @@ def _panels(
     handles = _handles(rows, look, alone=count == 1)
     widest = max(len(label) for label in handles)
     across = max(1, min(len(handles), int((width - 0.4) / (0.6 + 0.085 * widest))))
-    legend_height = 0.24 * -(-len(handles) // across)
+    legend_height = 0.05 + 0.22 * -(-len(handles) // across)
     layout = Layout(
         lines=-(-count // columns),
         columns=columns,
@@ -81,22 +76,25 @@ def _panels(
         top=legend_height + (0.36 if count > 1 else 0.14),
         left=0.82,
         gap_across=0.3,
-        gap_down=0.4,
+        gap_down=0.62,
     )
-    figure, grid = layout.figure()
+    figure, grid = layout.figure(share_x=False)
+    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
     layout.label(figure, x_label, y_label)
     figure.legend(
-        handles=list(handles.values()), loc="upper left", bbox_to_anchor=(0.1 / width, 1.0),
-        ncols=across, handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
+        handles=list(handles.values()), loc="upper left", ncols=across,
+        bbox_to_anchor=(0.1 / width, 1 - 0.05 / layout.height), handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
     )  # fmt: skip
     for axes in grid.flat[count:]:
         axes.set_visible(False)
     for i, (agent, axes) in enumerate(zip(agents, grid.flat, strict=False)):
         bare(axes)
-        axes.tick_params(labelbottom=i + columns >= count, labelleft=i % columns == 0)
+        own = [row.run.env_steps for row in rows if row.name.agent == agent]
+        axes.set_xlim(0, max(own) / divisor)
+        axes.tick_params(labelleft=i % columns == 0)
         if count > 1:
             axes.set_title(agent, loc="left")
-    return figure, dict(zip(agents, grid.flat, strict=False))
+    return figure, dict(zip(agents, grid.flat, strict=False)), divisor
 
 
 def _handles(rows: Sequence[Row], look: dict[str, Look], alone: bool) -> dict[str, Line2D]:
@@ -111,6 +109,12 @@ def _handles(rows: Sequence[Row], look: dict[str, Look], alone: bool) -> dict[st
     return handles
 
 
+def _width(order: int, rows: Sequence[Row]) -> float:
+    """Return a line's width: what is drawn first is wider, and so shows below what covers it."""
+    below = sum(row.name.agent == rows[order].name.agent for row in rows[order + 1 :])
+    return 2.0 + 0.8 * min(below, 2)
+
+
 def draw_learning_curves(
     rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
 ) -> Figure:
@@ -118,16 +122,12 @@ def draw_learning_curves(
 
     Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed.
     """
-    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
     with styled():
-        figure, panels = _panels(rows, look, x_label, "episode return", 2.5, narrow)
+        figure, panels, divisor = _panels(rows, look, "episode return", 2.5, narrow)
         crowd = len(rows) / len(panels)
         for order, row in enumerate(rows):
-            axes, its, curve = (
-                panels[row.name.agent],
-                look[row.name.variant],
-                learning_curve(row.run),
-            )
+            axes, its = panels[row.name.agent], look[row.name.variant]
+            curve, width = learning_curve(row.run), _width(order, rows)
             x = curve.env_steps / divisor
             faint = max(0.1, min(0.4, 5.6 / (curve.seeds.shape[1] * crowd)))
             axes.plot(x, curve.seeds, color=its.colour, linewidth=0.7, alpha=faint, zorder=2)
@@ -136,18 +136,17 @@ def draw_learning_curves(
                     x, curve.low, curve.high, color=its.colour, alpha=0.20, linewidth=0, zorder=3
                 )
             axes.plot(
-                x, curve.middle, color=its.colour, linestyle=its.dash, linewidth=2.2,
+                x, curve.middle, color=its.colour, linestyle=its.dash, linewidth=width,
                 zorder=4 + order / 100, solid_capstyle="round",
             )  # fmt: skip
         first = next(iter(panels.values()))
-        first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
         _return_limits(first, rows)
     return figure
 
 
 def _return_limits(axes: Axes, rows: Sequence[Row]) -> None:
     """Leave room around flat curves, which would lie on the frame."""
-    values = np.concatenate([row.run.metrics["return_mean"].to_numpy(float) for row in rows])
+    values = np.concatenate([row.run.column("return_mean") for row in rows])
     values = values[np.isfinite(values)]
     if not values.size:
         axes.set_ylim(0, 1)
@@ -165,9 +164,8 @@ def draw_first_success(
     rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
 ) -> Figure:
     """Return the share of seeds with at least one successful episode, over training."""
-    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
     with styled():
-        figure, panels = _panels(rows, look, x_label, "seeds that have succeeded", 2.1, narrow)
+        figure, panels, divisor = _panels(rows, look, "seeds that have succeeded", 2.1, narrow)
         for order, row in enumerate(rows):
             its, when = look[row.name.variant], np.sort(row.outcome.first_success)
             found = when[np.isfinite(when)]
@@ -176,11 +174,10 @@ def draw_first_success(
             panels[row.name.agent].step(
                 np.concatenate([[0.0], found, [row.run.env_steps]]) / divisor,
                 np.concatenate([[0.0], share, [last]]),
-                where="post", color=its.colour, linestyle=its.dash, linewidth=2.2,
+                where="post", color=its.colour, linestyle=its.dash, linewidth=_width(order, rows),
                 zorder=3 + order / 100,
             )  # fmt: skip
         first = next(iter(panels.values()))
-        first.set_xlim(0, max(row.run.env_steps for row in rows) / divisor)
         first.set_ylim(-0.03, 1.03)
         first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return figure

@@ -60,7 +60,7 @@ def _returns(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
 
 
 def _success(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
-    threshold = rows[0].run.success_return
+    threshold = f"{rows[0].run.success_return:g}".replace("-", "\N{MINUS SIGN}")
     found = "; ".join(
         f"{row.name.method}: {int(np.isfinite(row.outcome.first_success).sum())} of {row.seeds}"
         for row in rows
@@ -69,7 +69,7 @@ def _success(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
         "success",
         f"{_slug(env)}-first-success",
         "First success",
-        f"Share of seeds that have had a successful episode (return {threshold:g} or more).",
+        f"Share of seeds that have had a successful episode (return {threshold} or more).",
         f"Share of seeds with a first success on {env} over environment steps; by the end {found}.",
         partial(draw_first_success, rows, look),
     )

@@ -28,13 +28,19 @@ class Visits:
 
 
 def visits_of(run: Run) -> list[Visits]:
-    """Return the visits in the first quarter of training and in all of it; [] without maps."""
+    """Return the visits early in training and in all of it; [] without maps.
+
+    Early is the first quarter, or what the first phase of a run with few log points is.
+    """
     visits = run.maps.get("visits")
     if visits is None or not len(visits):
         return []
     parts = [("whole training", visits.sum(axis=0))]
     if len(visits) > 1:
-        parts.insert(0, ("first quarter", visits[0]))
+        ends = run.maps.get("phase_env_steps", np.array([0.25 * run.planned_env_steps]))
+        share = 100 * float(ends[0]) / run.planned_env_steps
+        early = "first quarter" if 22 < share < 28 else f"first {share:.0f} %"
+        parts.insert(0, (early, visits[0]))
     return [
         Visits(part, counts.mean(axis=0), float((counts > 0).mean(axis=(1, 2)).mean()))
         for part, counts in parts

@@ -75,7 +75,8 @@ def _figure(drawing: Drawing) -> str:
     svg = {"wide": to_svg(wide), "narrow": to_svg(drawing.draw(narrow=True))}
     data = {name: _data("image/svg+xml", text.encode()) for name, text in svg.items()}
     return (
-        f'<figure style="max-width:{pixels}px"><h3>{html.escape(drawing.title)}</h3>'
+        f'<figure style="flex-basis:{round(0.85 * pixels)}px;max-width:{pixels}px">'
+        f"<h3>{html.escape(drawing.title)}</h3>"
         f'<picture><source media="{_NARROW}" srcset="{data["narrow"]}">'
         f'<img src="{data["wide"]}" alt="{html.escape(drawing.alt)}"></picture>'
         f"<figcaption>{html.escape(drawing.caption)}</figcaption></figure>"

@@ -115,7 +115,7 @@ class Run:
         if self.view is None or not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 maps = {name: np.asarray(file[name]) for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunDirectoryError(

@@ -124,13 +124,13 @@ class Layout:
         gaps = (self.columns - 1) * self.gap_across
         return (self.width - self.left - self.right - gaps) / self.columns
 
-    def figure(self) -> tuple[Figure, np.ndarray]:
-        """Return (figure, axes [lines, columns]), which share their x and y."""
+    def figure(self, *, share_x: bool = True) -> tuple[Figure, np.ndarray]:
+        """Return (figure, axes [lines, columns]), which share their y."""
         figure = Figure(figsize=(self.width, self.height))
         axes = figure.subplots(
             self.lines,
             self.columns,
-            sharex=True,
+            sharex=share_x,
             sharey=True,
             squeeze=False,
             gridspec_kw={
@@ -163,18 +163,22 @@ class Layout:
         bar = figure.colorbar(image, cax=figure.add_axes(frame))
         low, high = np.asarray([scale.vmin, scale.vmax], dtype=np.float64)
         decades = np.log10(high / low)
-        few, some, all_of_them = (1.0,), (1.0, 2.0, 5.0), tuple(range(1, 10))
-        subs = few if decades > 2.5 else some if decades > 0.7 else all_of_them
+        few, some, many = (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        subs = few if decades > 2.5 else some if decades > 0.7 else many
         bar.ax.yaxis.set_major_locator(LogLocator(subs=subs))
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.set_label(label)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
-    def wrap(self, text: str, width: float | None = None) -> str:
-        """Return `text` in lines no wider than `width` inches (the panels')."""
-        inches = self.panel_width if width is None else width
-        return textwrap.fill(text, max(12, int(inches / 0.078)))
+    def wrap(self, text: str) -> str:
+        """Return `text` in lines about as wide as a panel."""
+        return textwrap.fill(
+            text,
+            max(12, int(self.panel_width / 0.078)),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
 
 def bare(axes: Axes) -> None:

@@ -18,7 +18,8 @@ def _several(values: Sequence[str]) -> str:
 def _budget(rows: Sequence[Row]) -> str:
     steps = {row.run.env_steps for row in rows}
     seeds = {row.seeds for row in rows}
-    long = f"{max(steps):,} environment steps" if len(steps) == 1 else f"up to {max(steps):,} steps"
+    least = f"{min(steps):,} to " if len(steps) > 1 else ""
+    long = f"{least}{max(steps):,} environment steps"
     many = max(seeds)
     who = (
         "one seed"
@@ -44,7 +45,7 @@ def _success(row: Row) -> str:
         elif base is not None:
             text += ", while at least half of the seeds without the bonus never succeeded"
     elif np.isinf(row.outcome.first_success).all():
-        text += "; it never succeeded"
+        text += "; none of its seeds ever had a success"
     return text + "."
 
 
@@ -73,11 +74,11 @@ def _coverage(row: Row) -> str:
     if base is None:
         return ""
     ours, theirs = visits_of(row.run), visits_of(base.run)
-    if len(ours) < 2 or len(theirs) < 2:
+    if len(ours) < 2 or len(theirs) < 2 or ours[0].part != theirs[0].part:
         return ""
     return (
-        f"In the first quarter of training a seed visited {100 * ours[0].share:.0f} % of the map's "
-        f"cells with the bonus and {100 * theirs[0].share:.0f} % without."
+        f"In the {ours[0].part} of training a seed visited {100 * ours[0].share:.0f} % of the "
+        f"map's cells with the bonus and {100 * theirs[0].share:.0f} % without."
     )
 
 

@@ -83,7 +83,8 @@ def _panels(
     layout.label(figure, x_label, y_label)
     figure.legend(
         handles=list(handles.values()), loc="upper left", ncols=across,
-        bbox_to_anchor=(0.1 / width, 1 - 0.05 / layout.height), handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
+        bbox_to_anchor=(0.1 / width, 1 - 0.05 / layout.height),
+        handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
     )  # fmt: skip
     for axes in grid.flat[count:]:
         axes.set_visible(False)

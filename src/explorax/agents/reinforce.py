@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from explorax.agents import on_policy
@@ -84,7 +83,7 @@ class REINFORCE:
         return state, {
             **told,
             "entropy": entropy,
-            "gradient_norm": optax.global_norm(gradient).astype(jnp.float32),
+            "gradient_norm": optax.tree.norm(gradient),
             **metrics,
         }
 

@@ -20,7 +20,7 @@ from explorax.run import checkpoint
 from explorax.run import train as training
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
-from explorax.run.drivers import DeviceDriver, make_driver
+from explorax.run.drivers import DeviceDriver, HostDriver, make_driver
 from explorax.run.interrupt import Interrupted
 from explorax.run.log import MetricsFile
 from explorax.run.progress import Progress
@@ -354,6 +354,18 @@ def test_a_host_run_resumes_what_was_learned_and_says_what_was_not(
     assert len(notes) == 1 and "episodes under way were not" in notes[0]
     assert "gain" not in np.load(path / "maps.npz")
     assert (path / "films" / "films.json").exists()
+
+
+def test_a_host_run_starts_as_the_loop_does() -> None:
+    env = HostWalk(4)
+    started = HostDriver(CONFIG, env).start()[1]
+    wanted = loop.start(env, CONFIG.agent, CONFIG.bonus, jax.random.key(4))
+    np.testing.assert_array_equal(
+        jax.random.key_data(started.learner.key), jax.random.key_data(wanted.learner.key)
+    )
+    np.testing.assert_array_equal(started.actor.percept.obs, wanted.actor.percept.obs)
+    weights = started.learner.agent.weights, wanted.learner.agent.weights
+    np.testing.assert_allclose(*weights, rtol=1e-6)
 
 
 def test_bad_data_from_a_host_environment_keeps_what_was_learned(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How all seeds of a run advance: as one program on the device, or one by one from Python."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,19 +13,25 @@ from explorax import loop
 from explorax.core.protocols import Env, Percept
 from explorax.core.pytree import replace
 from explorax.run import memory
+from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
+
+_RESET = 2**31 - 1  # folded in where the loop folds in steps, which never count so far
 
 
 class DeviceDriver:
     """All seeds in one compiled program. The state is the stacked Training, leaves [S, ...]."""
 
     restores_everything = True
+    compiles_ahead = True
 
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
-        self._start = jax.jit(jax.vmap(partial(loop.start, env, config.agent, config.bonus)))
-        keys = jax.eval_shape(partial(_keys, config))  # a million seeds are refused, not tried
-        self.template = jax.eval_shape(self._start, keys)
+        start = jax.vmap(partial(loop.start, env, config.agent, config.bonus))
+        self._start: Any = jax.jit(start, compiler_options=QUICK)
+        # a million seeds are refused, not tried
+        self._key_shapes = jax.eval_shape(partial(_keys, config))
+        self.template = jax.eval_shape(start, self._key_shapes)
         self._programs: dict[int, Any] = {}
 
     def compile(self) -> float:
@@ -32,18 +39,23 @@ class DeviceDriver:
         state = memory.nbytes(self.template)
         memory.check(self._config, state, 0)
         begun = time.perf_counter()
-        for iterations in sorted(set(self._config.chunks)):
-            program = self._chunk(iterations).lower(self.template).compile()
-            analysis = program.memory_analysis()
-            work = 0 if analysis is None else int(analysis.temp_size_in_bytes)
-            memory.check(self._config, state, work)
-            self._programs[iterations] = program
+        with ThreadPoolExecutor(1) as beside:
+            starting = beside.submit(self._start.lower(self._key_shapes).compile)
+            for iterations in sorted(set(self._config.chunks)):
+                program = self._chunk(iterations).lower(self.template).compile()
+                analysis = program.memory_analysis()
+                work = 0 if analysis is None else int(analysis.temp_size_in_bytes)
+                memory.check(self._config, state, work)
+                self._programs[iterations] = program
+            self._start = starting.result()
         return time.perf_counter() - begun
 
     def _chunk(self, iterations: int) -> Any:
         config = self._config
         chunk = partial(loop.chunk_on_device, self._env, config.agent, config.bonus, iterations)
-        return jax.jit(jax.vmap(chunk), donate_argnums=0)
+        on_cpu = jax.default_backend() == "cpu"
+        options = QUICK if on_cpu else None
+        return jax.jit(jax.vmap(chunk), donate_argnums=0, compiler_options=options)
 
     def start(self) -> Any:
         return self._start(_keys(self._config))
@@ -78,25 +90,27 @@ class HostDriver:
     """
 
     restores_everything = False
+    compiles_ahead = False
 
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
         init = partial(_start_learner, env, config.agent, config.bonus)
+        self._init = jax.jit(init, compiler_options=QUICK)
         self._one = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
 
     @property
     def template(self) -> Any:
         return (self._one,) * self._config.seeds
 
-    def compile(self) -> float:
+    def compile(self) -> None:
         """Nothing is compiled ahead: the loop's parts are when they are first called."""
         memory.check(self._config, self._config.seeds * memory.nbytes(self._one), 0)
-        return 0.0
 
     def start(self) -> Any:
-        config = self._config
+        """Return what `loop.start` gives for each seed."""
+        keys = _keys(self._config)
         return tuple(
-            loop.start(self._env, config.agent, config.bonus, key) for key in _keys(config)
+            self._fresh_episodes(*self._init(key), jax.random.split(key, 4)[2]) for key in keys
         )
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
@@ -113,11 +127,17 @@ class HostDriver:
         return tuple((training.learner, training.tally) for training in state)
 
     def from_saved(self, saved: Any) -> Any:
-        return tuple(self._fresh_episodes(learner, tally) for learner, tally in saved)
+        return tuple(
+            self._fresh_episodes(
+                learner,
+                tally,
+                jax.random.fold_in(jax.random.fold_in(learner.key, learner.iteration), _RESET),
+            )
+            for learner, tally in saved
+        )
 
-    def _fresh_episodes(self, learner: loop.Learner, tally: Any) -> loop.Training:
+    def _fresh_episodes(self, learner: loop.Learner, tally: Any, key: Any) -> loop.Training:
         spec = self._env.spec
-        key = jax.random.fold_in(jax.random.fold_in(learner.key, learner.iteration), -1 % 2**31)
         env_state, obs = self._env.reset(key)
         zeros = jnp.zeros(spec.num_envs)
         percept = Percept(obs, zeros, jnp.ones(spec.num_envs, bool))

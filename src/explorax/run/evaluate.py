@@ -14,6 +14,7 @@ from explorax.core.errors import CheckpointError, InvalidSetting
 from explorax.core.protocols import Agent, Env, Percept
 from explorax.envs import suite
 from explorax.run import checkpoint
+from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 from explorax.run.drivers import make_driver
@@ -126,7 +127,7 @@ def following(out: Any) -> Percept:
     return Percept(out.obs, jnp.where(done, 0.0, out.reward), done)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
 def _play_rounds(env: Env, agent: Agent, greedy: bool, state: Any, keys: Any) -> Any:
     """Return (returns, lengths) [rounds, E] of each environment's first episode."""
 

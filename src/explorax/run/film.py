@@ -12,8 +12,10 @@ import jax
 import numpy as np
 from PIL import Image
 
+from explorax.core.errors import ExploraxError
 from explorax.core.protocols import Agent, Env
 from explorax.envs import suite
+from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory, write_atomically, write_text
 from explorax.run.evaluate import act, following, longest, opening, restore_agents
@@ -45,7 +47,8 @@ def film_of(directory: RunDirectory, config: RunConfig, env: Env, agents: Any) -
     except OSError:
         raise
     except Exception as error:  # a simulator without a display raises whatever it pleases
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        kind = "" if isinstance(error, ExploraxError) else f"{type(error).__name__}: "
+        return f"{kind}{error}".splitlines()[0]
     return ""
 
 
@@ -100,7 +103,7 @@ def _frames_on_device(env: Env, agent: Agent, state: Any, key: Any) -> Any:
     return frames, float(returns[index]), steps
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICK)
 def _roll(env: Env, agent: Agent, state: Any, key: Any) -> Any:
     """Return (env states before each step [T, E, ...], reward [T, E], done [T, E])."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from explorax.core.protocols import Bonus, Discrete, Env, Rollout, View
 from explorax.envs.task import Batched
+from explorax.run.cache import QUICK
 from explorax.run.directory import RunDirectory, write_atomically
 
 PHASES = 4  # of training, of equal length
@@ -73,7 +74,10 @@ def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
         paid = jax.lax.map(lambda action_rows: bonus.rescore(state, key, action_rows), rows)
         return paid.mean(axis=0).reshape(view.bins).astype(jnp.float32)
 
-    return jax.jit(lambda states, keys: jax.lax.map(of_seed, (states, keys)))
+    def of_seeds(states: Any, keys: Any) -> jax.Array:
+        return jax.lax.map(of_seed, (states, keys))
+
+    return jax.jit(of_seeds, compiler_options=QUICK)
 
 
 def _probe_rows(env: Batched, view: View) -> Rollout:

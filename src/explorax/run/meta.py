@@ -67,7 +67,7 @@ class Meta:
             "resumed": int(before.get("resumed") or 0) + bool(before),
             "wall_seconds": 0.0,  # of all processes that worked on this run
             "compile_seconds": None,  # of the last one
-            "env_steps_per_second": None,  # of the last one, all seeds together, after compilation
+            "env_steps_per_second": None,  # of the last one: all seeds, training alone
             "env_steps": 0,  # done, of each seed
             "diverged": before.get("diverged") or {},  # seed: env_steps at which NaN appeared
             "notes": before.get("notes") or [],

@@ -108,9 +108,12 @@ class _Run:
         self.survey_problem, survey = _working_survey(env, config.bonus, driver)
         self.maps = maps.Maps(view, config.seeds, ends, survey) if view is not None else None
         self.chunk = 0
+        self.warm = driver.compiles_ahead  # else the first chunk's time is mostly compilation
+        self.timed_env_steps = 0  # of all seeds
+        self.seconds = 0.0  # in the training programs: without maps, checkpoints, compilation
         self.state: Any = None
 
-    def go(self, begun: float, compile_seconds: float, tensorboard: bool) -> None:
+    def go(self, begun: float, compile_seconds: float | None, tensorboard: bool) -> None:
         """Restore or start, train, and finish the directory."""
         length = self.restore()
         self.meta = Meta(self.directory, resumed=self.chunk > 0, begun=begun)
@@ -118,7 +121,7 @@ class _Run:
             self.say(_FRESH_EPISODES)
         if self.survey_problem:
             self.say(f"No map of the bonus over the state space: {self.survey_problem}")
-        self.meta.write(compile_seconds=round(compile_seconds, 3))
+        self.meta.write(compile_seconds=compile_seconds and round(compile_seconds, 3))
         self.metrics = MetricsFile(self.directory.metrics, length)
         numbers = self.config.seed_numbers
         events = None
@@ -180,8 +183,7 @@ class _Run:
     def loop(self, events: TensorBoard | None) -> None:
         """Train chunk by chunk until the end or until asked to stop; save at either."""
         config = self.config
-        first, begun = self.env_steps, time.perf_counter()
-        saved_at = begun
+        first, saved_at = self.env_steps, time.perf_counter()
         self.progress.begin(first * config.seeds)
         while self.chunk < len(config.chunks) and not self.stop.requested:
             metrics = self.advance()
@@ -194,15 +196,14 @@ class _Run:
             if time.perf_counter() - saved_at >= self.checkpoint_seconds:
                 self.save()
                 saved_at = time.perf_counter()
-        seconds = time.perf_counter() - begun
-        if self.env_steps > first:
-            rate = (self.env_steps - first) * config.seeds / seconds
-            self.meta.write(env_steps_per_second=round(rate, 1))
+        if self.seconds:
+            self.meta.write(env_steps_per_second=round(self.timed_env_steps / self.seconds, 1))
         self.save()
 
     def advance(self) -> dict[str, np.ndarray]:
+        begun, iterations = time.perf_counter(), self.config.chunks[self.chunk]
         try:
-            state, metrics = self.driver.advance(self.state, self.config.chunks[self.chunk])
+            state, metrics = self.driver.advance(self.state, iterations)
         except BadEnvironmentData as error:
             path = self.save()
             raise BadEnvironmentData(
@@ -211,6 +212,11 @@ class _Run:
             ) from error
         self.state = state
         self.chunk += 1
+        if self.warm:
+            env_steps = iterations * self.config.env_steps_per_iteration
+            self.seconds += time.perf_counter() - begun
+            self.timed_env_steps += env_steps * self.config.seeds
+        self.warm = True
         return metrics
 
     def survey(self) -> None:

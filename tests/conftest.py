@@ -9,7 +9,11 @@ import pytest
 # Before the first import of JAX, which reads them once.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # pytest-xdist gives each core a process, so each process keeps to one thread.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    # Tests run small programs once: what counts is how long they take to compile.
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_threads] = "1"
 os.environ["MPLBACKEND"] = "Agg"

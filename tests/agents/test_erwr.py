@@ -1,6 +1,7 @@
 """ERWR's weights, and the weighted maximum likelihood that its fit must reach."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,9 @@ def test_a_gaussian_becomes_the_weighted_mean_and_deviation_of_its_actions():
 def test_a_categorical_becomes_the_weighted_frequencies_of_its_actions():
     rng = np.random.default_rng(1)
     action = rng.integers(0, 3, size=(STEPS, ENVS)).astype(np.int32)
-    reward = np.float32([0.0, 1.0, 2.0])[action] + rng.random((STEPS, ENVS)).astype(np.float32)
+    reward = np.array([0.0, 1.0, 2.0], np.float32)[action] + rng.random((STEPS, ENVS)).astype(
+        np.float32
+    )
     spec = Spec(obs=Box((1,)), action=Discrete(3), num_envs=ENVS)
     _, after, _ = fitted(spec, bandit(jnp.asarray(action), jnp.asarray(reward)))
     weight = reward - reward.min()
@@ -75,5 +78,6 @@ def test_equal_advantages_change_nothing():
 
 @pytest.mark.parametrize("field", ["iterations", "memory", "backtrack_steps"])
 def test_impossible_settings_are_named(field):
+    settings: dict[str, Any] = {field: 0}
     with pytest.raises(InvalidSetting, match=rf"ERWR\({field}="):
-        ERWR(**{field: 0})
+        ERWR(**settings)

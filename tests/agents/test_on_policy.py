@@ -56,11 +56,8 @@ def acted(agent, state, seed_obs, key):
 def experience(agent, kind, seed=0):
     """Return (state after one learn, a rollout [T, E] that it acted in)."""
     state = jax.jit(partial(agent.init, spec=SPECS[kind]))(jax.random.key(seed))
-    for round_ in range(2):
-        rollout = made_up(agent, state, seed + round_)
-        if round_ == 0:
-            state, _ = learn(agent, state, rollout)
-    return state, rollout
+    state, _ = learn(agent, state, made_up(agent, state, seed))
+    return state, made_up(agent, state, seed + 1)
 
 
 def made_up(agent, state, seed):

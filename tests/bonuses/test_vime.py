@@ -163,9 +163,7 @@ def test_second_order_gain_is_the_kl_of_one_small_newton_step():
 
 
 def test_gradient_steps_start_from_the_same_posterior_for_every_row():
-    bonus = VIME(
-        hidden=(4,), method="gradient_steps", pool_size=64, min_pool_size=8, gain_steps=3
-    )
+    bonus = VIME(hidden=(4,), method="gradient_steps", pool_size=64, min_pool_size=8, gain_steps=3)
     experience = rollout(8)
     state, _ = fitted(bonus, [experience])
     score = jax.jit(bonus.score)

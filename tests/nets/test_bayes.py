@@ -184,7 +184,9 @@ def test_linear_network_fitted_by_the_elbo_is_the_mean_field_posterior():
         return (optax.apply_updates(params, change), state), None
 
     keys = jax.random.split(jax.random.key(2), 4000)
-    (params, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))((params, optimizer.init(params)))
+    (params, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(
+        (params, optimizer.init(params))
+    )
     design = np.concatenate([x, np.ones((rows, 1), np.float32)], 1)
     precision = design.T @ design / likelihood_std**2 + np.eye(3) / prior_std**2
     mean = np.linalg.solve(precision, design.T @ y / likelihood_std**2)

@@ -46,7 +46,7 @@ def test_standardised_rows_have_mean_0_and_deviation_1():
 def test_before_any_row_and_where_nothing_varies_rows_are_not_scaled():
     rows = jnp.array([[0.5, -3.0]])
     np.testing.assert_array_equal(running.standardise(running.empty((2,)), rows, 10.0), rows)
-    constant = np.tile(np.float32([0.1, 1e4]), (1000, 1))
+    constant = np.tile(np.array([0.1, 1e4], np.float32), (1000, 1))
     moments = of([constant, constant], (2,))
     np.testing.assert_array_equal(running.std(moments), [1.0, 1.0])
     out = running.standardise(moments, jnp.asarray(constant), 10.0)
@@ -54,7 +54,7 @@ def test_before_any_row_and_where_nothing_varies_rows_are_not_scaled():
 
 
 def test_what_is_far_out_is_clipped():
-    moments = of([np.float32([[-1.0], [1.0]])], (1,))
+    moments = of([np.array([[-1.0], [1.0]], np.float32)], (1,))
     out = running.standardise(moments, jnp.array([[1e6], [-1e6]]), 5.0)
     np.testing.assert_array_equal(out, [[5.0], [-5.0]])
 

@@ -123,11 +123,9 @@ def test_without_discount_gae_is_what_is_still_to_come():
 def test_truncation_bootstraps_and_termination_does_not():
     one, five = jnp.ones((1, 1)), jnp.full((1, 1), 5.0)
     yes, no = jnp.ones((1, 1), bool), jnp.zeros((1, 1), bool)
-    for function in (
-        partial(discounted_returns, discount=0.5),
-        partial(n_step_returns, discount=0.5, steps=3),
-    ):
-        assert function(one, five, no, yes) == 3.5
-        assert function(one, five, yes, no) == 1.0
+    assert discounted_returns(one, five, no, yes, 0.5) == 3.5
+    assert discounted_returns(one, five, yes, no, 0.5) == 1.0
+    assert n_step_returns(one, five, no, yes, 0.5, 3) == 3.5
+    assert n_step_returns(one, five, yes, no, 0.5, 3) == 1.0
     assert gae(one, one, five, no, yes, 0.5, 1.0) == 2.5
     assert gae(one, one, five, yes, no, 0.5, 1.0) == 0.0

@@ -51,6 +51,7 @@ def policy(discrete):
     def distribution(parameters):
         tree = unravel(parameters)
         out = net.apply(tree["net"], rows)
+        assert isinstance(out, jax.Array)
         if discrete:
             return Categorical(out)
         return Gaussian(out, jnp.broadcast_to(tree["log_std"][None, None], out.shape))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from toys import HostWalk, Novelty, Walk, Wanderer
 
+from explorax import loop
 from explorax.core.errors import BadEnvironmentData, CheckpointError, RunDirectoryError
 from explorax.core.pytree import replace
 from explorax.envs.task import Batched

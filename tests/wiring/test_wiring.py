@@ -34,7 +34,7 @@ AGENTS = {
         bonus_at="collection",
     ),
 }
-ITERATIONS = 4
+ITERATIONS = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ class PositionInReward:
     def step(self, state, key, action):
         state, out = self.env.step(state, key, action)
         return state, dataclasses.replace(out, reward=out.reward + jnp.square(out.next_obs[:, 0]))
+
+    def draw(self, state, index=0):
+        return self.env.draw(state, index)
 
 
 @cache

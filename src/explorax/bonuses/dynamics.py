@@ -66,7 +66,7 @@ class DynamicsModel:
             require(getattr(self, field) >= 1, owner, field, "at least 1")
         initial = self.mean_init_std is None or self.mean_init_std >= 0
         require(initial, owner, "mean_init_std", "at least 0, or None for 1/√inputs")
-        require(self.updates_per_step >= 0, owner, "updates_per_step", "at least 0")
+        require(self.updates_per_step > 0, owner, "updates_per_step", "positive")
         room = self.pool_size >= max(self.min_pool_size, self.batch_size)
         require(room, owner, "pool_size", "at least min_pool_size and batch_size")
         scale = self.elbo_scale == "dataset" or (
@@ -166,15 +166,11 @@ class DynamicsModel:
             moments_x=moments.update(state.moments_x, rows["x"]),
             moments_y=moments.update(state.moments_y, rows["y"]),
         )
-        updates = round(self.updates_per_step * rollout.reward.size)
-        if self.updates_per_step > 0:
-            updates = max(updates, 1)
+        updates = max(round(self.updates_per_step * rollout.reward.size), 1)
         network = self.network(rows["y"].shape[-1])
         key_batch, key_noise = jax.random.split(key)
         drawn = replay.sample(state.pool, key_batch, updates * self.batch_size)
-        x, y = (
-            leaf.reshape(updates, self.batch_size, -1) for leaf in self.scaled(state, drawn)
-        )
+        x, y = (leaf.reshape(updates, self.batch_size, -1) for leaf in self.scaled(state, drawn))
         shared = 1 if self.shared_noise else self.batch_size
         noise = jax.vmap(lambda key: network.draw_noise(key, self.samples, shared))(
             jax.random.split(key_noise, updates)
@@ -206,7 +202,9 @@ class DynamicsModel:
         before = (state.trained, state.optimizer)
         after, losses = jax.lax.scan(one, before, (x, y, noise))
         ready = self.ready(state)
-        trained, optimizer = jax.tree.map(lambda new, old: jnp.where(ready, new, old), after, before)
+        trained, optimizer = jax.tree.map(
+            lambda new, old: jnp.where(ready, new, old), after, before
+        )
         state = replace(state, trained=trained, optimizer=optimizer)
         return state, self._metrics(state, rows, losses, ready)
 
@@ -228,7 +226,10 @@ class DynamicsModel:
         x, y = self.scaled(state, some)
         predicted = self.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
         stds = jnp.concatenate(
-            [leaf.ravel() for leaf in bayes.standard_deviations(state.trained["posterior"]).values()]
+            [
+                leaf.ravel()
+                for leaf in bayes.standard_deviations(state.trained["posterior"]).values()
+            ]
         )
         metrics = {
             "loss": losses.mean(),

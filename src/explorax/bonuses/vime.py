@@ -43,7 +43,9 @@ class VIME:
     mean_init_std: float | None = None  # deviation of μ at the start; None: 1/√inputs
     likelihood_std: float = 5.0  # σ_L, in deviations of the standardised target
     learn_likelihood: bool = False  # learn σ_L, from that start
-    elbo_scale: str | float = 5.0  # batches in KL/batches: a number, or "dataset" = pool / minibatch
+    elbo_scale: str | float = (
+        5.0  # batches in KL/batches: a number, or "dataset" = pool / minibatch
+    )
     samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
     learning_rate: float = 1e-3  # Adam

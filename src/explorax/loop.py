@@ -14,7 +14,6 @@ from explorax.core.pytree import pytree, replace
 from explorax.ops import tally as tallies
 from explorax.ops.tally import Tally
 
-
 # Rows from which on seeds score and learn one after another under vmap: one seed's rows fill the
 # cores and stay in cache, where all seeds' rows together neither do nor make good matrix products.
 LARGE_ROLLOUT = 1000
@@ -161,7 +160,7 @@ def improve(
 
 
 def _mean_over_iterations(metrics: Metrics) -> Metrics:
-    """Return each metric's mean over iterations [n] -> []; NaN, "nothing to say yet", is left out."""
+    """Return each metric's mean over iterations [n] -> []; NaN, nothing to say yet, is left out."""
     return {
         name: jnp.nanmax(value) if name.endswith("_max") else jnp.nanmean(value)
         for name, value in metrics.items()

@@ -215,7 +215,7 @@ def test_learned_likelihood_deviation_approaches_the_residual_and_a_fixed_one_st
     experience = [rollout(16, seed) for seed in range(4)] * 4
     _, fixed = fitted(VIME(**common, likelihood_std=2.0), experience)
     assert fixed["likelihood_std"] == 2.0
-    state, learned = fitted(
+    _, learned = fitted(
         VIME(**common, likelihood_std=2.0, learn_likelihood=True, learning_rate=1e-2), experience
     )
     assert learned["likelihood_std"] < 1.2

@@ -72,7 +72,7 @@ def test_closed_form_gain_equals_one_gradient_per_row(samples, activation, hidde
 
 
 def test_hessian_of_the_kl_is_diagonal_with_the_curvature_that_the_gain_uses():
-    network, params = network_and_posterior((2,), 1, inputs=1)
+    _, params = network_and_posterior((2,), 1, inputs=1)
     flat, unravel = jax.flatten_util.ravel_pytree(params)
 
     def kl(other):

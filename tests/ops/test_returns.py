@@ -85,17 +85,19 @@ def test_lambda_returns_are_gae_plus_value_for_values_of_one_function():
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 40])
 def test_n_step_returns_equal_a_slow_loop(steps):
-    reward, _, next_value, *ends = experience(steps)
-    n_step = jax.jit(lambda *rows: n_step_returns(*rows, GAMMA, steps))
-    got = n_step(reward, next_value, *ends)
-    np.testing.assert_allclose(got, slow_n_step(reward, next_value, *ends, steps), atol=1e-5)
+    reward, _, next_value, terminated, truncated = experience(steps)
+    n_step = jax.jit(partial(n_step_returns, discount=GAMMA, steps=steps))
+    got = n_step(reward, next_value, terminated, truncated)
+    want = slow_n_step(reward, next_value, terminated, truncated, steps)
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_discounted_returns_are_n_step_returns_without_end():
-    reward, _, next_value, *ends = experience(7)
-    discounted = jax.jit(lambda *rows: discounted_returns(*rows, GAMMA))
-    got = discounted(reward, next_value, *ends)
-    np.testing.assert_allclose(got, slow_n_step(reward, next_value, *ends, None), atol=1e-5)
+    reward, _, next_value, terminated, truncated = experience(7)
+    discounted = jax.jit(discounted_returns, static_argnums=4)
+    got = discounted(reward, next_value, terminated, truncated, GAMMA)
+    want = slow_n_step(reward, next_value, terminated, truncated, None)
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_constant_reward_without_ends_is_a_geometric_series():

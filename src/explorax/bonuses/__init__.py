@@ -1,4 +1,4 @@
-"""Intrinsic rewards: one file each, and the wrappers that combine them. `__all__` is the catalogue."""
+"""Intrinsic rewards, one file each, and what combines them. `__all__` is the catalogue."""
 
 from explorax.bonuses.combine import Clip, Decay, NoBonus, Scale, Sum
 from explorax.bonuses.normalize import MedianRatio, RunningMean

@@ -1,6 +1,6 @@
 """No bonus, and bonuses made of bonuses.
 
-A wrapper passes `update` on unchanged, so it never alters what its part learns, and it is replayable
+A wrapper passes `update` on unchanged, so it never alters what its part learns, and is replayable
 exactly when its parts are.
 """
 
@@ -40,7 +40,7 @@ class NoBonus:
 
 @dataclass(frozen=True)
 class Scale:
-    """Pays `factor` times what `bonus` pays; `factor` is the η of VIME (arXiv 1605.09674, Eq. 3)."""
+    """Pays `factor` times what `bonus` pays; `factor` is VIME's η (arXiv 1605.09674, Eq. 3)."""
 
     bonus: Bonus
     factor: float

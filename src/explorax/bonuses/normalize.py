@@ -1,4 +1,4 @@
-"""Bonuses in units of their own recent size. Information gain falls by many orders of magnitude as a
+"""Bonuses in units of their own recent size. Information gain falls by orders of magnitude as a
 model learns; divided by what is usual now, it stays near 1 per step."""
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class MedianRatio:
 
     The rollout under way is counted first, as in the VIME authors' code (openai/vime,
     `kl_previous`). A rollout whose median is zero (nothing learnt yet, nothing paid) is not
-    counted, and pays zero while there is nothing to divide by. Constant factors of the bonus (VIME's
-    λ², its ½) cancel.
+    counted, and pays zero while there is nothing to divide by. Constant factors of the bonus
+    (VIME's λ², its ½) cancel.
     """
 
     bonus: Bonus

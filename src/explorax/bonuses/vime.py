@@ -1,4 +1,4 @@
-"""VIME: variational information maximizing exploration (Houthooft et al. 2016, arXiv 1605.09674)."""
+"""VIME: variational information maximizing exploration (Houthooft et al., arXiv 1605.09674)."""
 
 from dataclasses import dataclass, fields
 from typing import Any

@@ -4,7 +4,7 @@ Everything else implements or drives one of them. Settings are frozen dataclasse
 everything that changes is a pytree, passed in and returned. Protocols are structural: nothing here
 is inherited from.
 
-Axes: T steps, E environments side by side, N rows without order. Leaves of a rollout are [T, E, ...].
+Axes: T steps, E environments side by side, N rows without order. A rollout's leaves are [T, E, ...].
 """
 
 from collections.abc import Callable
@@ -120,7 +120,7 @@ class Percept:
 
 @pytree
 class Rollout:
-    """Experience: time-major leaves [T, E, ...], or [N, ...] where rows are passed on one by one."""
+    """Experience: time-major leaves [T, E, ...], or [N, ...] where rows are passed on singly."""
 
     obs: Any
     action: Any

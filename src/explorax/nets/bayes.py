@@ -1,8 +1,9 @@
 """Bayesian networks with fully factorised Gaussian weights, and what they gain from one datum.
 
-q(θ) = ∏ N(θᵢ; μᵢ, σᵢ²) with σ = softplus(ρ) (Blundell et al. 2015, arXiv 1505.05424), sampled by local
-reparameterisation (Kingma et al. 2015, arXiv 1506.02557): the noise sits on a layer's outputs, not on
-its weights. Axes: K noise samples, B rows, I inputs, J outputs of a layer, D outputs of the network.
+q(θ) = ∏ N(θᵢ; μᵢ, σᵢ²) with σ = softplus(ρ) (Blundell et al. 2015, arXiv 1505.05424), sampled by
+local reparameterisation (Kingma et al. 2015, arXiv 1506.02557): the noise sits on a layer's outputs,
+not on its weights. Axes: K noise samples, B rows, I inputs, J outputs of a layer, D outputs of the
+network.
 """
 
 import math
@@ -121,7 +122,7 @@ def standard_deviations(params: Params) -> Params:
 def kl_divergence(p: Params, q: Params) -> Float[Array, ""]:
     """Return KL[p‖q] of two posteriors.
 
-    Σ log(σ_q/σ_p) + (σ_p² + (μ_p − μ_q)²) / (2σ_q²) − ½: zero at p = q (VIME Eq. 13 with its constant).
+    Σ log(σ_q/σ_p) + (σ_p² + (μ_p − μ_q)²) / (2σ_q²) − ½: zero at p = q (VIME's Eq. 13).
     """
 
     def layer(name: str) -> jax.Array:
@@ -189,8 +190,8 @@ def information_gain(
 ) -> Float[Array, " B"]:
     """Return ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ of each row: VIME's Eq. 16 with H = ∇² KL[q_φ'‖q_φ] at φ' = φ.
 
-    ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a mean
-    and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the gradient g
+    ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a
+    mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the gradient g
     of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², from
     one backward pass for all rows,
 

@@ -37,6 +37,12 @@ def one_gradient_per_row(network, params, x, y, noise):
     return jax.vmap(one)(x, y, own)
 
 
+def temporaries(program):
+    analysis = program.memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
+
+
 def measure(sizes, samples, shared):
     inputs, *hidden, outputs = sizes
     network = bayes.BayesianMLP(tuple(hidden), outputs)
@@ -78,7 +84,7 @@ def measure(sizes, samples, shared):
         for _ in range(3)
     ]
     times = np.median(rounds, axis=0)
-    memory = [program.memory_analysis().temp_size_in_bytes / 2**20 for program in programs]
+    memory = [temporaries(program) / 2**20 for program in programs]
     return error, times, memory
 
 

@@ -130,6 +130,7 @@ def test_wrappers_keep_replayable_right_and_never_scale_a_stored_bonus_twice(wra
 def test_wrappers_pass_every_update_on(wrap):
     bonus = wrap(PaysObs())
     state, key = bonus.init(jax.random.key(0), SPEC), jax.random.key(0)
+    metrics = {}
     for _ in range(3):
         state, metrics = bonus.update(state, key, rollout_of(ONE))
     counted = [value for name, value in metrics.items() if name.endswith("updates")]

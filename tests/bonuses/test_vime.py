@@ -1,5 +1,7 @@
 """VIME and its L2 baseline: pool, targets, both kinds of gain, what is paid when."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +136,7 @@ def test_second_order_gain_is_the_kl_of_one_small_newton_step():
     noise = network.draw_noise(keys[2], 4, 1)
 
     def newton(step_size):
-        def precondition(gradient, state, params):
+        def precondition(gradient, state, params=None):
             def one(name, field, g):
                 std = jax.nn.softplus(params[name]["rho"])
                 inverse = std**2
@@ -177,7 +179,9 @@ def test_gradient_steps_start_from_the_same_posterior_for_every_row():
 
 
 def test_compression_improvement_turns_the_kl_round():
-    common = dict(hidden=(4,), method="gradient_steps", pool_size=64, min_pool_size=8)
+    common: dict[str, Any] = dict(
+        hidden=(4,), method="gradient_steps", pool_size=64, min_pool_size=8
+    )
     experience = rollout(8)
     bonus = VIME(**common, step_size=0.3)
     turned = VIME(**common, step_size=0.3, gain="compression")
@@ -209,7 +213,7 @@ def test_step_size_cancels_in_the_normaliser_unless_the_clip_binds():
 
 
 def test_learned_likelihood_deviation_approaches_the_residual_and_a_fixed_one_stays():
-    common = dict(
+    common: dict[str, Any] = dict(
         elbo_scale="dataset", pool_size=512, min_pool_size=8, updates_per_step=8, batch_size=32
     )
     experience = [rollout(16, seed) for seed in range(4)] * 4

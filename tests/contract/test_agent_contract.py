@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from explorax.core.protocols import Percept
 from explorax.envs.probes import ProbeAction, ProbeBoth, ProbeDelay
 from explorax.envs.task import Batched
 
-ON_POLICY = dict(
+ON_POLICY: dict[str, Any] = dict(
     rollout_length=10, hidden=(16,), value_hidden=(16,), value_minibatches=2, init_std=0.5
 )
 AGENTS = {

@@ -1,6 +1,7 @@
 """What every bonus keeps, whoever wrote it. A new name in the catalogue must add a case here."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from explorax.bonuses import (
 )
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 
-MODEL = dict(
+MODEL: dict[str, Any] = dict(
     hidden=(8,),
     min_pool_size=32,
     pool_size=256,

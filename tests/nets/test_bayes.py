@@ -221,4 +221,4 @@ def test_gain_ranks_inputs_as_the_exact_gain_of_bayesian_linear_regression_does(
     )
     from scipy.stats import spearmanr
 
-    assert spearmanr(mean_gain, exact).statistic > 0.98
+    assert spearmanr(mean_gain, exact)[0] > 0.98

@@ -20,7 +20,7 @@ from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_sparse import MountainCarSparse
 from explorax.envs.task import Batched
 
-SMALL = dict(rollout_length=20, hidden=(8,), value_hidden=(8,), value_minibatches=2)
+SMALL: dict[str, Any] = dict(rollout_length=20, hidden=(8,), value_hidden=(8,), value_minibatches=2)
 AGENTS = {
     "TRPO": TRPO(**SMALL, cg_iterations=3),
     "REINFORCE": REINFORCE(**SMALL),

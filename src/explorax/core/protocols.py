@@ -4,7 +4,7 @@ Everything else implements or drives one of them. Settings are frozen dataclasse
 everything that changes is a pytree, passed in and returned. Protocols are structural: nothing here
 is inherited from.
 
-Axes: T steps, E environments side by side, N rows without order. A rollout's leaves are [T, E, ...].
+Axes: T steps, E environments side by side, N unordered rows. A rollout's leaves are [T, E, ...].
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Bayesian networks with fully factorised Gaussian weights, and what they gain from one datum.
 
 q(θ) = ∏ N(θᵢ; μᵢ, σᵢ²) with σ = softplus(ρ) (Blundell et al. 2015, arXiv 1505.05424), sampled by
-local reparameterisation (Kingma et al. 2015, arXiv 1506.02557): the noise sits on a layer's outputs,
-not on its weights. Axes: K noise samples, B rows, I inputs, J outputs of a layer, D outputs of the
+local reparameterisation (Kingma et al. 2015, arXiv 1506.02557): the noise is on outputs, not on
+weights. Axes: K noise samples, B rows, I inputs, J outputs of a layer, D outputs of the
 network.
 """
 
@@ -191,8 +191,8 @@ def information_gain(
     """Return ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ of each row: VIME's Eq. 16 with H = ∇² KL[q_φ'‖q_φ] at φ' = φ.
 
     ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a
-    mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the gradient g
-    of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², from
+    mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the
+    gradient g of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², from
     one backward pass for all rows,
 
         gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) ).

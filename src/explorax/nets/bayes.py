@@ -192,8 +192,8 @@ def information_gain(
 
     ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a
     mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the
-    gradient g of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε, v = x²S², from
-    one backward pass for all rows,
+    gradient g of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε,
+    v = x²S², from one backward pass for all rows,
 
         gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) ).
 

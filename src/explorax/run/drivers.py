@@ -109,9 +109,11 @@ class HostDriver:
     def start(self) -> Any:
         """Return what `loop.start` gives for each seed."""
         keys = _keys(self._config)
-        return tuple(
-            self._fresh_episodes(*self._init(key), jax.random.split(key, 4)[2]) for key in keys
-        )
+        trainings = []
+        for key in keys:
+            learner, tally = self._init(key)
+            trainings.append(self._fresh_episodes(learner, tally, jax.random.split(key, 4)[2]))
+        return tuple(trainings)
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
         config = self._config

@@ -87,6 +87,12 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in leaves)
 
 
+def close(one, other):
+    """Equal but for the last bits: XLA may compute a value once for each of its two uses."""
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in leaves)
+
+
 def without_bonus(rows):
     return replace(rows, bonus=jnp.zeros_like(rows.bonus))
 
@@ -154,10 +160,10 @@ def test_target_is_copied_every_k_gradient_steps():
     state = {learns: trained(agent, paid, learns=learns)[0] for learns in (2, 3, 5, 6)}
     assert [int(state[learns].gradient_steps) for learns in state] == [2, 3, 5, 6]
     assert same(state[2].target_params, started(agent).params)
-    assert same(state[3].target_params, state[3].params)
-    assert same(state[5].target_params, state[3].params)
-    assert same(state[6].target_params, state[6].params)
-    assert not same(state[3].params, state[6].params)
+    assert close(state[3].target_params, state[3].params)
+    assert close(state[5].target_params, state[3].params)
+    assert close(state[6].target_params, state[6].params)
+    assert not close(state[3].params, state[6].params)
 
 
 def test_polyak_moves_the_target_by_its_share():
@@ -166,8 +172,7 @@ def test_polyak_moves_the_target_by_its_share():
     after, _ = trained(agent, paid, learns=3)
     expected = jax.tree.map(lambda t, p: 0.75 * t + 0.25 * p, before.target_params, after.params)
 
-    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
-    jax.tree.map(close, after.target_params, expected)
+    assert close(after.target_params, expected)
 
 
 def test_the_whole_gradient_is_clipped_by_its_norm():

@@ -136,7 +136,7 @@ def test_second_order_gain_is_the_kl_of_one_small_newton_step():
     noise = network.draw_noise(keys[2], 4, 1)
 
     def newton(step_size):
-        def precondition(gradient: Any, state: Any, params: Any = None, **_: Any) -> Any:
+        def precondition(updates: Any, state: Any, params: Any = None) -> Any:
             def one(name, field, g):
                 std = jax.nn.softplus(params[name]["rho"])
                 inverse = std**2
@@ -146,7 +146,7 @@ def test_second_order_gain_is_the_kl_of_one_small_newton_step():
 
             return {
                 name: {field: one(name, field, g) for field, g in layer.items()}
-                for name, layer in gradient.items()
+                for name, layer in updates.items()
             }, state
 
         return optax.GradientTransformation(lambda params: (), precondition)

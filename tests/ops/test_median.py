@@ -12,5 +12,7 @@ def test_median_equals_numpys(size):
     values[: size // 4] = 0.0
     expected = np.median(values)  # float32 in, float32 out
     assert jax.jit(median)(values) == expected
+    negative = np.where(rng.random(size) < 0.3, -values, values)
+    assert jax.jit(median)(negative) == np.median(np.maximum(negative, 0))
     assert jax.jit(median)(np.zeros(size, np.float32)) == 0
     assert jax.jit(median)(np.full((size, 2), 0.25, np.float32)) == 0.25

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorax.ops.returns import discounted_returns, gae, lambda_returns, n_step_returns
+from explorax.ops.returns import gae, lambda_returns
 
 GAMMA, LAMBDA = 0.9, 0.7
 
@@ -83,20 +83,12 @@ def test_lambda_returns_are_gae_plus_value_for_values_of_one_function():
     np.testing.assert_allclose(jit_lambda_returns(reward, next_value, *ends), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 40])
-def test_n_step_returns_equal_a_slow_loop(steps):
-    reward, _, next_value, terminated, truncated = experience(steps)
-    n_step = jax.jit(partial(n_step_returns, discount=GAMMA, steps=steps))
-    got = n_step(reward, next_value, terminated, truncated)
-    want = slow_n_step(reward, next_value, terminated, truncated, steps)
-    np.testing.assert_allclose(got, want, atol=1e-5)
-
-
-def test_discounted_returns_are_n_step_returns_without_end():
+@pytest.mark.parametrize(("return_lambda", "steps"), [(0.0, 1), (1.0, None)])
+def test_lambda_0_is_one_step_and_lambda_1_is_all_of_them(return_lambda, steps):
     reward, _, next_value, terminated, truncated = experience(7)
-    discounted = jax.jit(discounted_returns, static_argnums=4)
-    got = discounted(reward, next_value, terminated, truncated, GAMMA)
-    want = slow_n_step(reward, next_value, terminated, truncated, None)
+    extreme = jax.jit(partial(lambda_returns, discount=GAMMA, return_lambda=return_lambda))
+    got = extreme(reward, next_value, terminated, truncated)
+    want = slow_n_step(reward, next_value, terminated, truncated, steps)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -105,9 +97,9 @@ def test_constant_reward_without_ends_is_a_geometric_series():
     ones = jnp.ones((30, 1))
     never = jnp.zeros((30, 1), bool)
     value = ones / (1.0 - GAMMA)  # the exact value of reward 1 for ever
-    got = discounted_returns(ones, value, never, never, GAMMA)
+    got = lambda_returns(ones, value, never, never, GAMMA, 1.0)
     np.testing.assert_allclose(got, value, rtol=1e-5)
-    got = discounted_returns(ones, jnp.zeros((30, 1)), never, never, GAMMA)
+    got = lambda_returns(ones, jnp.zeros((30, 1)), never, never, GAMMA, 1.0)
     np.testing.assert_allclose(got, (1 - GAMMA ** (30 - steps)) / (1 - GAMMA), rtol=1e-5)
     np.testing.assert_allclose(gae(ones, value, value, never, never, GAMMA, 0.5), 0.0, atol=1e-5)
 
@@ -127,9 +119,7 @@ def test_without_discount_gae_is_what_is_still_to_come():
 def test_truncation_bootstraps_and_termination_does_not():
     one, five = jnp.ones((1, 1)), jnp.full((1, 1), 5.0)
     yes, no = jnp.ones((1, 1), bool), jnp.zeros((1, 1), bool)
-    assert discounted_returns(one, five, no, yes, 0.5) == 3.5
-    assert discounted_returns(one, five, yes, no, 0.5) == 1.0
-    assert n_step_returns(one, five, no, yes, 0.5, 3) == 3.5
-    assert n_step_returns(one, five, yes, no, 0.5, 3) == 1.0
+    assert lambda_returns(one, five, no, yes, 0.5, 1.0) == 3.5
+    assert lambda_returns(one, five, yes, no, 0.5, 1.0) == 1.0
     assert gae(one, one, five, no, yes, 0.5, 1.0) == 2.5
     assert gae(one, one, five, yes, no, 0.5, 1.0) == 0.0

@@ -27,8 +27,6 @@ from explorax.ops import moments as running
 from explorax.ops import replay
 from explorax.ops.q_learning import n_step_sums, q_targets
 
-OBS_CLIP = 10.0  # standardised observations beyond this many deviations say nothing more
-
 
 @pytree
 class DQNState:
@@ -207,7 +205,9 @@ class DQN:
 
     def _q(self, params: Any, features: jax.Array) -> jax.Array:
         num_actions = params["params"]["output"]["bias"].shape[-1]
-        return self._network(num_actions).apply(params, features)  # type: ignore[return-value]
+        values = self._network(num_actions).apply(params, features)
+        assert isinstance(values, jax.Array)
+        return values
 
     def _optimizer(self) -> optax.GradientTransformation:
         adam = optax.adam(self.learning_rate)
@@ -217,9 +217,7 @@ class DQN:
 
     def _features(self, moments: running.Moments, obs: jax.Array) -> jax.Array:
         """Return what the network sees [N, I] of observations [N, ...]."""
-        if self.normalize_obs:
-            obs = running.standardise(moments, obs, OBS_CLIP)
-        return obs.astype(jnp.float32).reshape(obs.shape[0], -1)
+        return running.features(moments, obs, self.normalize_obs)
 
     def _batches(self, state: DQNState, key: Key, rescore: Rescore) -> Batch:
         """Return all batches of one `learn`, leaves [U, B, ...]."""

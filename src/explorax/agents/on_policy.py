@@ -22,7 +22,6 @@ from explorax.ops.distributions import Categorical, Distribution, Gaussian
 from explorax.ops.moments import Moments
 from explorax.ops.returns import gae, lambda_returns
 
-OBS_CLIP = 10.0  # standard deviations
 MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
 TARGET_RATE = 0.3  # weight of a new batch in the critic's running target mean and deviation
 
@@ -151,10 +150,7 @@ def init(
 
 def features(settings: Settings, state: State, obs: jax.Array) -> jax.Array:
     """Return observations [..., *obs_shape] as [..., D], standardised if so set."""
-    lead = obs.shape[: obs.ndim - state.obs_moments.mean.ndim]
-    if settings.normalize_obs:
-        obs = running.standardise(state.obs_moments, obs, OBS_CLIP)
-    return obs.astype(jnp.float32).reshape(*lead, -1)
+    return running.features(state.obs_moments, obs, settings.normalize_obs)
 
 
 def distribution(settings: Settings, policy: Any, features: jax.Array) -> Distribution:

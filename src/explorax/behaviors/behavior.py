@@ -37,16 +37,3 @@ def greedy_probabilities(values: Float[Array, "E A"]) -> Float[Array, "E A"]:
 def draw(key: Key, probabilities: Float[Array, "E A"]) -> Int[Array, " E"]:
     """Return one action per row, int32. An action of probability 0 is never drawn."""
     return jax.random.categorical(key, jnp.log(probabilities)).astype(jnp.int32)
-
-
-def annealed(
-    start: float, end: float, decay_env_steps: int, decay: str, env_steps: Int[Array, ""]
-) -> Float[Array, ""]:
-    """Return a value that goes from `start` at 0 to `end` at `decay_env_steps` and stays there.
-
-    linear: start + (end − start)·p;  exponential: start·(end / start)^p;  p = env_steps / decay.
-    """
-    progress = jnp.minimum(env_steps.astype(jnp.float32) / decay_env_steps, 1.0)
-    if decay == "linear":
-        return start + (end - start) * progress
-    return start * (end / start) ** progress

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array, Float, Int
 
-from explorax.behaviors.behavior import annealed, draw
+from explorax.behaviors.behavior import draw
 from explorax.core.errors import require
 from explorax.core.protocols import Key
+from explorax.ops.schedules import SHAPES, annealed
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Boltzmann:
     temperature: float = 1.0
     end_temperature: float | None = None  # None: stays as it is
     decay_env_steps: int = 10_000
-    decay: str = "linear"  # or "exponential"
+    decay: str = "linear"  # or "cosine", "exponential"
 
     def __post_init__(self) -> None:
         require(
@@ -32,14 +33,14 @@ class Boltzmann:
         end = self.end_temperature
         require(end is None or 0 < end < math.inf, self, "end_temperature", "above 0, or None")
         require(self.decay_env_steps >= 1, self, "decay_env_steps", "at least 1")
-        require(self.decay in ("linear", "exponential"), self, "decay", "'linear' or 'exponential'")
+        require(self.decay in SHAPES, self, "decay", f"one of {SHAPES}")
 
     def probabilities(
         self, values: Float[Array, "E A"], env_steps: Int[Array, ""]
     ) -> Float[Array, "E A"]:
         """Return the exact probability of each action."""
         end = self.temperature if self.end_temperature is None else self.end_temperature
-        temperature = annealed(self.temperature, end, self.decay_env_steps, self.decay, env_steps)
+        temperature = annealed(self.temperature, end, self.decay_env_steps, self.decay)(env_steps)
         return jax.nn.softmax(values / temperature, axis=-1)
 
     def choose(

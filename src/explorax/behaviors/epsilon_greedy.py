@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from jaxtyping import Array, Float, Int
 
-from explorax.behaviors.behavior import annealed, draw, greedy_probabilities
+from explorax.behaviors.behavior import draw, greedy_probabilities
 from explorax.core.errors import require
 from explorax.core.protocols import Key
+from explorax.ops.schedules import SHAPES, annealed
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,21 @@ class EpsilonGreedy:
     start: float = 1.0
     end: float = 0.05
     decay_env_steps: int = 10_000
-    decay: str = "linear"  # or "exponential"
+    decay: str = "linear"  # or "cosine", "exponential"
 
     def __post_init__(self) -> None:
         require(0 <= self.start <= 1, self, "start", "a probability, between 0 and 1")
         require(0 <= self.end <= 1, self, "end", "a probability, between 0 and 1")
         require(self.decay_env_steps >= 1, self, "decay_env_steps", "at least 1")
-        require(self.decay in ("linear", "exponential"), self, "decay", "'linear' or 'exponential'")
+        require(self.decay in SHAPES, self, "decay", f"one of {SHAPES}")
+        if self.decay != "linear":
+            require(self.start > 0, self, "start", f"above 0 for decay={self.decay!r}")
         if self.decay == "exponential":
-            require(self.start > 0, self, "start", "above 0 for an exponential decay")
             require(self.end > 0, self, "end", "above 0 for an exponential decay")
 
     def epsilon(self, env_steps: Int[Array, ""]) -> Float[Array, ""]:
         """Return the probability of a random action."""
-        return annealed(self.start, self.end, self.decay_env_steps, self.decay, env_steps)
+        return annealed(self.start, self.end, self.decay_env_steps, self.decay)(env_steps)
 
     def probabilities(
         self, values: Float[Array, "E A"], env_steps: Int[Array, ""]

@@ -4,17 +4,18 @@ A wrapper passes `update` on unchanged, so it never alters what its part learns,
 exactly when its parts are.
 """
 
-from collections.abc import Callable
+import operator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
+from explorax.ops.schedules import SHAPES, annealed
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Sum:
             bonus.score(part, key, rollout)
             for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
         ]
-        return sum(paid for paid, _ in scored), tuple(part for _, part in scored)  # type: ignore[return-value]
+        return _total([paid for paid, _ in scored]), tuple(part for _, part in scored)
 
     def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
         """Return (state, metrics); metrics of part i are called `i/name`."""
@@ -140,14 +141,20 @@ class Sum:
     def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
         if not self.replayable:  # the stored sum cannot be taken apart again
             return rows.bonus
-        return sum(  # type: ignore[return-value]
-            bonus.rescore(part, key, rows)
-            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
+        return _total(
+            [
+                bonus.rescore(part, key, rows)
+                for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
+            ]
         )
 
     def _keys(self, key: Key) -> list[Key]:
         # The first part keeps the key itself, so that Sum((b,)) pays exactly what b pays.
         return [key, *(jax.random.fold_in(key, i) for i in range(1, len(self.bonuses)))]
+
+
+def _total(parts: list[jax.Array]) -> jax.Array:
+    return reduce(operator.add, parts)
 
 
 @pytree
@@ -160,7 +167,7 @@ class DecayState:
 class Decay:
     """Pays `bonus` times a factor that falls from 1 to `end` within `env_steps` steps.
 
-    `shape` is "linear", "cosine" or "exponential" (optax schedules). Steps are counted over all
+    `shape` is "linear", "cosine" or "exponential" (`ops.schedules`). Steps are counted over all
     environments, as everywhere. Finding a goal wants a large bonus, staying there a small one.
     """
 
@@ -172,8 +179,7 @@ class Decay:
     def __post_init__(self) -> None:
         require(self.env_steps > 0, self, "env_steps", "positive")
         require(self.end >= 0, self, "end", "at least 0")
-        shapes = ("linear", "cosine", "exponential")
-        require(self.shape in shapes, self, "shape", f"one of {shapes}")
+        require(self.shape in SHAPES, self, "shape", f"one of {SHAPES}")
         positive = self.shape != "exponential" or self.end > 0
         require(positive, self, "end", "positive for an exponential decay, which never reaches 0")
 
@@ -181,32 +187,24 @@ class Decay:
     def replayable(self) -> bool:
         return self.bonus.replayable
 
-    @property
-    def schedule(self) -> Callable[[Any], Any]:
-        """Return the factor as a function of the env steps (a float) scored so far."""
-        if self.shape == "linear":
-            return optax.linear_schedule(1.0, self.end, self.env_steps)
-        if self.shape == "cosine":
-            return optax.cosine_decay_schedule(1.0, self.env_steps, alpha=self.end)
-        return optax.exponential_decay(1.0, self.env_steps, self.end, end_value=self.end)
-
-    def _factor(self, state: DecayState) -> jax.Array:
-        return jnp.asarray(self.schedule(state.env_steps.astype(jnp.float32)), jnp.float32)
+    def factor(self, env_steps: jax.Array) -> jax.Array:
+        """Return the factor [] once `env_steps` (int32 []) have been scored."""
+        return annealed(1.0, self.end, self.env_steps, self.shape)(env_steps)
 
     def init(self, key: Key, spec: Spec) -> State:
         return DecayState(self.bonus.init(key, spec), jnp.int32(0))
 
     def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
         paid, inner = self.bonus.score(state.bonus, key, rollout)
-        factor = self._factor(state)
-        return factor * paid, DecayState(inner, state.env_steps + rollout.reward.size)
+        after = DecayState(inner, state.env_steps + rollout.reward.size)
+        return self.factor(state.env_steps) * paid, after
 
     def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
         inner, metrics = self.bonus.update(state.bonus, key, rollout)
-        metrics = {**metrics, "decay": self._factor(state)}
+        metrics = {**metrics, "decay": self.factor(state.env_steps)}
         return DecayState(inner, state.env_steps), metrics
 
     def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
         if not self.replayable:
             return rows.bonus
-        return self._factor(state) * self.bonus.rescore(state.bonus, key, rows)
+        return self.factor(state.env_steps) * self.bonus.rescore(state.bonus, key, rows)

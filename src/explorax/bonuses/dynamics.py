@@ -3,12 +3,14 @@
 Not a bonus: what VIME and its L2 baseline have in common.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from explorax.core.errors import require
 from explorax.core.protocols import Discrete, Key, Metrics, Rollout, Spec
@@ -85,8 +87,10 @@ class DynamicsModel:
         )
 
     def init(self, key: Key, spec: Spec) -> DynamicsState:
-        outputs = _size(spec.obs.shape)
-        actions = spec.action.n if isinstance(spec.action, Discrete) else _size(spec.action.shape)
+        outputs = math.prod(spec.obs.shape)
+        actions = (
+            spec.action.n if isinstance(spec.action, Discrete) else math.prod(spec.action.shape)
+        )
         inputs = outputs + actions
         trained = {
             "posterior": bayes.initialise(self.network(outputs), key, inputs),
@@ -113,22 +117,17 @@ class DynamicsModel:
         """Return whether the pool has its minimum: before that nothing is fitted, nothing paid."""
         return state.pool.count >= self.min_pool_size
 
-    def likelihood(self, state: DynamicsState) -> jax.Array:
+    def likelihood(self, trained: Any) -> jax.Array:
         """Return σ_L []."""
-        return self._likelihood(state.trained)
-
-    def _likelihood(self, trained: Any) -> jax.Array:
         if self.learn_likelihood:
             return jnp.exp(trained["log_likelihood_std"])
         return jnp.float32(self.likelihood_std)
 
-    def rows(
-        self, state: DynamicsState, obs: Any, action: Any, next_obs: Any
-    ) -> dict[str, jax.Array]:
+    def rows(self, state: DynamicsState, rows: Rollout) -> dict[str, jax.Array]:
         """Return raw {"x": [N, I], "y": [N, D]} of transitions [N, ...]."""
-        count = obs.shape[0]
-        flat = obs.reshape(count, -1).astype(jnp.float32)
-        after = next_obs.reshape(count, -1).astype(jnp.float32)
+        action, count = rows.action, rows.reward.shape[0]
+        flat = rows.obs.reshape(count, -1).astype(jnp.float32)
+        after = rows.next_obs.reshape(count, -1).astype(jnp.float32)
         if jnp.issubdtype(action.dtype, jnp.integer):
             width = state.moments_x.mean.shape[0] - flat.shape[1]
             acted = jax.nn.one_hot(action, width)
@@ -138,6 +137,11 @@ class DynamicsModel:
             acted = jnp.clip(action.reshape(count, -1), -1.0, 1.0)
         target = after if self.target == "next_obs" else after - flat
         return {"x": jnp.concatenate([flat, acted], -1), "y": target}
+
+    def rows_of(self, state: DynamicsState, rollout: Rollout) -> dict[str, jax.Array]:
+        """Return the rows of a rollout [T, E, ...], N = T · E in time order."""
+        kept = replace(rollout, extras=(), carry=())
+        return self.rows(state, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), kept))
 
     def scaled(
         self, state: DynamicsState, rows: dict[str, jax.Array]
@@ -188,7 +192,7 @@ class DynamicsModel:
                 x,
                 y,
                 noise,
-                likelihood_std=self._likelihood(trained),
+                likelihood_std=self.likelihood(trained),
                 prior_std=self.prior_std,
                 batches=batches,
             )
@@ -209,15 +213,12 @@ class DynamicsModel:
         return state, self._metrics(state, rows, losses, ready)
 
     def _transitions(self, state: DynamicsState, rollout: Rollout) -> dict[str, jax.Array]:
-        next_obs = rollout.next_obs
         if self.cross_episodes:
             # The authors' pool stores no successors: it pairs each step with whatever observation
             # was stored next, also the first one of another episode.
-            next_obs = jnp.concatenate([rollout.obs[1:], rollout.next_obs[-1:]])
-        obs, action, next_obs = (
-            leaf.reshape(-1, *leaf.shape[2:]) for leaf in (rollout.obs, rollout.action, next_obs)
-        )
-        return self.rows(state, obs, action, next_obs)
+            stored_next = jnp.concatenate([rollout.obs[1:], rollout.next_obs[-1:]])
+            rollout = replace(rollout, next_obs=stored_next)
+        return self.rows_of(state, rollout)
 
     def _metrics(
         self, state: DynamicsState, rows: Any, losses: jax.Array, ready: jax.Array
@@ -225,23 +226,11 @@ class DynamicsModel:
         some = {name: leaf[:512] for name, leaf in rows.items()}
         x, y = self.scaled(state, some)
         predicted = self.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
-        stds = jnp.concatenate(
-            [
-                leaf.ravel()
-                for leaf in bayes.standard_deviations(state.trained["posterior"]).values()
-            ]
-        )
+        stds, _ = ravel_pytree(bayes.standard_deviations(state.trained["posterior"]))
         metrics = {
             "loss": losses.mean(),
             "prediction_mse": jnp.square(predicted - y).mean(),  # in squared deviations
             "posterior_std": stds.mean(),
-            "likelihood_std": self.likelihood(state),
+            "likelihood_std": self.likelihood(state.trained),
         }
         return {name: jnp.where(ready, value, jnp.nan) for name, value in metrics.items()}
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size

@@ -1,7 +1,6 @@
 """The baseline that VIME is compared with: squared error of the same model's prediction."""
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,9 +52,8 @@ class PredictionError:
         return self._model.init(key, spec)
 
     def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        flat = (rollout.obs, rollout.action, rollout.next_obs)
-        rows = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in flat)
-        return self._error(state, *rows).reshape(rollout.reward.shape), state
+        rows = self._model.rows_of(state, rollout)
+        return self._error(state, rows).reshape(rollout.reward.shape), state
 
     def update(
         self, state: DynamicsState, key: Key, rollout: Rollout
@@ -63,10 +61,10 @@ class PredictionError:
         return self._model.fit(state, key, rollout)
 
     def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
-        return self._error(state, rows.obs, rows.action, rows.next_obs)
+        return self._error(state, self._model.rows(state, rows))
 
-    def _error(self, state: DynamicsState, obs: Any, action: Any, next_obs: Any) -> jax.Array:
+    def _error(self, state: DynamicsState, rows: dict[str, jax.Array]) -> jax.Array:
         model = self._model
-        x, y = model.scaled(state, model.rows(state, obs, action, next_obs))
+        x, y = model.scaled(state, rows)
         predicted = model.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
         return jnp.where(model.ready(state), jnp.square(predicted - y).sum(-1), 0.0)

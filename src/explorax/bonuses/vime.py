@@ -99,9 +99,8 @@ class VIME:
         return self._model.init(key, spec)
 
     def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        flat = (rollout.obs, rollout.action, rollout.next_obs)
-        rows = (leaf.reshape(-1, *leaf.shape[2:]) for leaf in flat)
-        return self._gain(state, key, *rows).reshape(rollout.reward.shape), state
+        rows = self._model.rows_of(state, rollout)
+        return self._gain(state, key, rows).reshape(rollout.reward.shape), state
 
     def update(
         self, state: DynamicsState, key: Key, rollout: Rollout
@@ -109,18 +108,16 @@ class VIME:
         return self._model.fit(state, key, rollout)
 
     def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
-        return self._gain(state, key, rows.obs, rows.action, rows.next_obs)
+        return self._gain(state, key, self._model.rows(state, rows))
 
-    def _gain(
-        self, state: DynamicsState, key: Key, obs: Any, action: Any, next_obs: Any
-    ) -> jax.Array:
+    def _gain(self, state: DynamicsState, key: Key, rows: dict[str, jax.Array]) -> jax.Array:
         """Return the raw gain [N], clipped; zero while the pool is below its minimum."""
         model = self._model
-        x, y = model.scaled(state, model.rows(state, obs, action, next_obs))
+        x, y = model.scaled(state, rows)
         network = model.network(y.shape[-1])
         noise = network.draw_noise(key, self.samples, 1 if self.shared_noise else x.shape[0])
         arguments = (network, state.trained["posterior"], x, y, noise)
-        likelihood_std = model.likelihood(state)
+        likelihood_std = model.likelihood(state.trained)
         if self.method == "second_order":
             gain = bayes.information_gain(
                 *arguments, likelihood_std=likelihood_std, step_size=self.step_size
@@ -159,7 +156,7 @@ def gain_by_gradient_steps(
         x, y, noise = row
 
         def loss(after: bayes.Params) -> jax.Array:
-            outputs, _ = network.apply({"params": after}, x[None], noise)  # type: ignore[misc]
+            outputs, _ = network.run(after, x[None], noise)
             fit = bayes.negative_log_likelihood(outputs, y[None], likelihood_std).sum()
             return bayes.kl_divergence(after, params) + fit
 

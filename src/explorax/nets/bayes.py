@@ -7,7 +7,7 @@ network.
 """
 
 import math
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,7 @@ from jaxtyping import Array, Float
 
 from explorax.core.protocols import Key
 from explorax.core.pytree import pytree
-
-ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
+from explorax.nets.mlp import ACTIVATIONS
 
 Params: TypeAlias = Any  # {"layer_0": Posterior-shaped dict, ...}
 Noise: TypeAlias = tuple[jax.Array, ...]  # per layer [K, B, J], or [K, 1, J] shared by all rows
@@ -94,6 +93,16 @@ class BayesianMLP(nn.Module):
                 x = act(x)
         return x, tuple(traces)
 
+    def run(
+        self,
+        params: Params,
+        x: Float[Array, "B I"],
+        noise: Noise,
+        offsets: tuple[jax.Array, ...] | None = None,
+    ) -> tuple[Float[Array, "K B D"], tuple[LayerTrace, ...]]:
+        """Return what `__call__` does, with `params` as the posterior."""
+        return cast(Any, self.apply({"params": params}, x, noise, offsets))
+
     def draw_noise(self, key: Key, samples: int, rows: int) -> Noise:
         """Return standard normal noise; `rows` = 1 shares it between all rows of a batch."""
         keys = jax.random.split(key, len(self.widths))
@@ -105,7 +114,7 @@ class BayesianMLP(nn.Module):
     def mean_output(self, params: Params, x: Float[Array, "B I"]) -> Float[Array, "B D"]:
         """Return the output at the posterior's mean."""
         silent = tuple(jnp.zeros((1, 1, width)) for width in self.widths)
-        return self.apply({"params": params}, x, silent)[0][0]  # type: ignore[index]
+        return self.run(params, x, silent)[0][0]
 
 
 def initialise(model: BayesianMLP, key: Key, inputs: int) -> Params:
@@ -172,7 +181,7 @@ def negative_elbo(
     With `batches` = data / B this is an unbiased estimate of B/data times the negative ELBO; the
     authors of VIME fix it at 5 whatever the data.
     """
-    outputs, _ = model.apply({"params": params}, x, noise)  # type: ignore[misc]
+    outputs, _ = model.run(params, x, noise)
     fit = negative_log_likelihood(outputs, y, likelihood_std).sum()
     return kl_to_prior(params, prior_std) / batches + fit
 
@@ -213,7 +222,7 @@ def information_gain(
 
         def loss(offsets: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
             at = tuple(leaf[:, None] for leaf in eps)
-            outputs, traces = model.apply({"params": params}, x[None], at, offsets)  # type: ignore[misc]
+            outputs, traces = model.run(params, x[None], at, offsets)
             return negative_log_likelihood(outputs, y[None], likelihood_std)[0], traces
 
         zeros = tuple(jnp.zeros((samples, 1, width)) for width in model.widths)

@@ -6,7 +6,8 @@ from jaxtyping import Array, Float
 
 
 def median(values: Float[Array, "..."]) -> Float[Array, ""]:
-    """Return the median of non-negative float32 values: the mean of the two middle ones if even.
+    """Return the median of float32 values, negative ones taken as 0; of an even number, the mean of
+    the two in the middle.
 
     Exact. The bits of non-negative floats, read as integers, are in the order of the floats, so
     the k-th smallest is found bit by bit: 31 passes that count.

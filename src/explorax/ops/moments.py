@@ -67,3 +67,14 @@ def standardise(moments: Moments, rows: Shaped[Array, "..."], clip: float) -> Fl
     mean, scale = moments.mean.reshape(*lead, *moments.mean.shape), std(moments)
     centred = rows.astype(jnp.float32) - mean
     return jnp.clip(centred / scale.reshape(mean.shape), -clip, clip)
+
+
+OBS_CLIP = 10.0  # standard deviations; observations further out say nothing more
+
+
+def features(moments: Moments, obs: Shaped[Array, "..."], normalize: bool) -> Float[Array, "... D"]:
+    """Return observations [..., *shape] as what a network sees [..., D], standardised if so set."""
+    lead = obs.shape[: obs.ndim - moments.mean.ndim]
+    if normalize:
+        obs = standardise(moments, obs, OBS_CLIP)
+    return obs.astype(jnp.float32).reshape(*lead, -1)

@@ -63,12 +63,6 @@ def _place(ring: Ring, age: jax.Array) -> jax.Array:
     return (ring.index - ring.count + age) % capacity(ring)
 
 
-def in_order(ring: Ring) -> Any:
-    """Return all leaves [C, ...], oldest first; what lies beyond `count` was never added."""
-    place = _place(ring, jnp.arange(capacity(ring), dtype=jnp.int32))
-    return jax.tree.map(lambda leaf: leaf[place], ring.data)
-
-
 def sample(ring: Ring, key: Key, batch_size: int) -> Any:
     """Return rows [B, ...], drawn uniformly and with replacement.
 

@@ -63,7 +63,9 @@ def lambda_returns(
 
     G_t = r_t + γ (1 − terminated_t) [(1 − λ) V(s'_t) + λ G_{t+1}]
 
-    with G_{t+1} replaced by V(s'_t) where the episode or the rollout is cut. Equals `gae` + V(s_t)
+    with G_{t+1} replaced by V(s'_t) where the episode or the rollout is cut. λ = 1 gives the
+    discounted return, Monte Carlo where `next_value` is zero; λ = 0 the one-step return.
+    Equals `gae` + V(s_t)
     when V(s'_t) = V(s_{t+1}) within episodes, as it is for values of one function.
     """
     last = jnp.arange(reward.shape[0])[:, None] == reward.shape[0] - 1
@@ -71,37 +73,3 @@ def lambda_returns(
     decay = jnp.where(cut, 0.0, discount * return_lambda)
     own_share = jnp.where(cut, 1.0, 1.0 - return_lambda)
     return _suffix_sums(_bootstrap(reward, own_share * next_value, terminated, discount), decay)
-
-
-def discounted_returns(
-    reward: Float[Array, "T E"],
-    next_value: Float[Array, "T E"],
-    terminated: Bool[Array, "T E"],
-    truncated: Bool[Array, "T E"],
-    discount: float,
-) -> Float[Array, "T E"]:
-    """Return Σ_k γ^k r_{t+k} to the end of the episode, plus the discounted value of the successor
-    where the episode was truncated or the rollout ended. With `next_value` zero: Monte Carlo."""
-    return lambda_returns(reward, next_value, terminated, truncated, discount, 1.0)
-
-
-def n_step_returns(
-    reward: Float[Array, "T E"],
-    next_value: Float[Array, "T E"],
-    terminated: Bool[Array, "T E"],
-    truncated: Bool[Array, "T E"],
-    discount: float,
-    steps: int,
-) -> Float[Array, "T E"]:
-    """Return G_t = Σ_{k<n} γ^k r_{t+k} + γ^n V(s'_{t+n−1}), n = `steps` or fewer where cut.
-
-    Where an episode or the rollout ends earlier, the value bootstrapped is that of the successor
-    there, or 0 where it terminated. `steps` = 1 gives r_t + γ (1 − terminated_t) V(s'_t).
-    """
-    one_step = _bootstrap(reward, next_value, terminated, discount)
-    cut = (terminated | truncated)[:-1]
-    result = one_step
-    for _ in range(steps - 1):
-        longer = reward[:-1] + discount * result[1:]
-        result = jnp.concatenate([jnp.where(cut, one_step[:-1], longer), one_step[-1:]])
-    return result

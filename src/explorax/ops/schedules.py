@@ -1,0 +1,32 @@
+"""Numbers that change as training goes on."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+SHAPES = ("linear", "cosine", "exponential")
+
+
+def annealed(
+    start: float, end: float, env_steps: int, shape: str
+) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
+    """Return the schedule from `start` at step 0 to `end` at step `env_steps`, where it stays.
+
+    With p the share of the steps taken: "linear", start + (end − start) p; "cosine",
+    end + (start − end)(1 + cos πp)/2, `start` positive; "exponential", start (end/start)^p, both
+    positive. The schedules are optax's.
+    """
+    if shape == "linear":
+        schedule = optax.linear_schedule(start, end, env_steps)
+    elif shape == "cosine":
+        schedule = optax.cosine_decay_schedule(start, env_steps, alpha=end / start)
+    else:
+        schedule = optax.exponential_decay(start, env_steps, end / start, end_value=end)
+
+    def at(step: jax.Array) -> jax.Array:
+        return jnp.asarray(schedule(step.astype(jnp.float32)), jnp.float32)
+
+    return at

@@ -55,6 +55,7 @@ def gain_by_one_gradient_per_row(network, params, x, y, noise, likelihood_std, s
         (1, "relu", (), False),
         (10, "tanh", (), True),
         (3, "tanh", (4, 5, 6), False),
+        (1, "tanh", (3,) * 11, False),  # layer_10 sorts before layer_2
     ],
 )
 def test_closed_form_gain_equals_one_gradient_per_row(samples, activation, hidden, shared):
@@ -62,13 +63,15 @@ def test_closed_form_gain_equals_one_gradient_per_row(samples, activation, hidde
     keys = jax.random.split(jax.random.key(5), 3)
     x, y = jax.random.normal(keys[0], (70, 4)), jax.random.normal(keys[1], (70, 3))
     noise = network.draw_noise(keys[2], samples, 1 if shared else 70)
-    fast = jax.jit(bayes.information_gain, static_argnums=0, static_argnames="rows_at_once")(
-        network, params, x, y, noise, likelihood_std=0.7, step_size=0.1, rows_at_once=16
-    )
+    gain = jax.jit(bayes.information_gain, static_argnums=0, static_argnames="rows_at_once")
+    arguments = (network, params, x, y, noise)
+    fast = gain(*arguments, likelihood_std=0.7, step_size=0.1)
+    in_blocks = gain(*arguments, likelihood_std=0.7, step_size=0.1, rows_at_once=16)
     slow = jax.jit(gain_by_one_gradient_per_row, static_argnums=0)(
         network, params, x, y, noise, 0.7, 0.1
     )
     np.testing.assert_allclose(fast, slow, rtol=1e-5)
+    np.testing.assert_allclose(in_blocks, slow, rtol=1e-5)
 
 
 def test_hessian_of_the_kl_is_diagonal_with_the_curvature_that_the_gain_uses():

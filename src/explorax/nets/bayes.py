@@ -7,6 +7,7 @@ network.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -24,10 +25,11 @@ Noise: TypeAlias = tuple[jax.Array, ...]  # per layer [K, B, J], or [K, 1, J] sh
 
 @pytree
 class LayerTrace:
-    """What one layer saw; all that the closed form of the gain needs besides a backward pass."""
+    """What one layer saw and made of it."""
 
     inputs: Any  # [B, I] in the first layer, [K, B, I] behind it
     variance: Any  # of the pre-activation, [B, J] or [K, B, J]
+    output: Any  # the pre-activation itself, [K, B, J]
 
 
 def softplus_inverse(value: float) -> float:
@@ -43,7 +45,7 @@ class BayesianDense(nn.Module):
     mean_std: float | None  # deviation of μ at the start; None: 1/√I
 
     @nn.compact
-    def __call__(self, x: jax.Array, noise: jax.Array, offset: jax.Array | None) -> Any:
+    def __call__(self, x: jax.Array, noise: jax.Array) -> LayerTrace:
         inputs = x.shape[-1]
         mean_std = inputs**-0.5 if self.mean_std is None else self.mean_std
         shape = (inputs + 1, self.features)
@@ -52,11 +54,10 @@ class BayesianDense(nn.Module):
         squared = jnp.square(jax.nn.softplus(rho))
         located = jnp.dot(x, mean[:-1]) + _like(mean[-1], x)
         variance = jnp.dot(jnp.square(x), squared[:-1]) + _like(squared[-1], x)
-        trace = LayerTrace(x, variance)
+        spread = jnp.sqrt(variance)
         if located.ndim < noise.ndim:  # the first layer's rows are the same for all K samples
-            located, variance = located[None], variance[None]
-        out = located + jnp.sqrt(variance) * noise
-        return (out if offset is None else out + offset), trace
+            located, spread = located[None], spread[None]
+        return LayerTrace(x, variance, located + spread * noise)
 
 
 def _like(row: jax.Array, x: jax.Array) -> jax.Array:
@@ -79,29 +80,22 @@ class BayesianMLP(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B I"], noise: Noise, offsets: tuple[jax.Array, ...] | None = None
+        self, x: Float[Array, "B I"], noise: Noise
     ) -> tuple[Float[Array, "K B D"], tuple[LayerTrace, ...]]:
-        """Return (outputs, a trace per layer). `offsets` [K, B, J] are added to pre-activations."""
-        traces = []
+        """Return (outputs, a trace per layer)."""
+        traces: list[LayerTrace] = []
         act = ACTIVATIONS[self.activation]
         for index, width in enumerate(self.widths):
             layer = BayesianDense(width, self.std, self.mean_std, name=f"layer_{index}")
-            offset = None if offsets is None else offsets[index]
-            x, trace = layer(x, noise[index], offset)
-            traces.append(trace)
-            if index < len(self.hidden):
-                x = act(x)
+            traces.append(layer(act(x) if index else x, noise[index]))
+            x = traces[-1].output
         return x, tuple(traces)
 
     def run(
-        self,
-        params: Params,
-        x: Float[Array, "B I"],
-        noise: Noise,
-        offsets: tuple[jax.Array, ...] | None = None,
+        self, params: Params, x: Float[Array, "B I"], noise: Noise
     ) -> tuple[Float[Array, "K B D"], tuple[LayerTrace, ...]]:
         """Return what `__call__` does, with `params` as the posterior."""
-        return cast(Any, self.apply({"params": params}, x, noise, offsets))
+        return cast(Any, self.apply({"params": params}, x, noise))
 
     def draw_noise(self, key: Key, samples: int, rows: int) -> Noise:
         """Return standard normal noise; `rows` = 1 shares it between all rows of a batch."""
@@ -202,7 +196,7 @@ def information_gain(
     ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a
     mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the
     gradient g of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε,
-    v = x²S², from one backward pass for all rows,
+    v = x²S², from one backward pass over the layers for all rows at once,
 
         gain = ½ λ² Σ_layers Σ_j δ_j² ( v_j + ε_j² (x⁴S⁴)_j / (2 v_j) ).
 
@@ -210,46 +204,76 @@ def information_gain(
     the same for all samples and the form above holds with Σ_k δ_k and Σ_k δ_k ε_k. Behind it the
     samples' outer products are summed and contracted.
 
-    Rows go through `rows_at_once` at a time, so that they stay in the processor's cache: memory is
+    Rows go through `rows_at_once` at a time (None: 8192, with K > 1: 64). Memory is
     O(B · inputs + rows_at_once · K · width), and rows_at_once · weights with K > 1.
     """
-    squared = [jnp.square(std) for std in standard_deviations(params).values()]
-    samples = noise[0].shape[0]
+    # By name: JAX sorts the keys of a dict, and "layer_10" comes before "layer_2".
+    layers = [params[f"layer_{index}"] for index in range(len(model.widths))]
+    squared = [jnp.square(jax.nn.softplus(layer["rho"])) for layer in layers]
+    samples, count = noise[0].shape[0], x.shape[0]
 
-    def one_row(row: tuple[jax.Array, ...]) -> jax.Array:
-        x, y, *own = row
-        eps = tuple(own) if own else tuple(leaf[:, 0] for leaf in noise)
-
-        def loss(offsets: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
-            at = tuple(leaf[:, None] for leaf in eps)
-            outputs, traces = model.run(params, x[None], at, offsets)
-            return negative_log_likelihood(outputs, y[None], likelihood_std)[0], traces
-
-        zeros = tuple(jnp.zeros((samples, 1, width)) for width in model.widths)
-        deltas, traces = jax.grad(loss, has_aux=True)(zeros)
-        parts = zip(deltas, eps, traces, squared, strict=True)
-        total = sum(_layer_gain(d[:, 0], e, trace, s) for d, e, trace, s in parts)
+    def block(rows: tuple[jax.Array, ...]) -> jax.Array:
+        x, y, *own = rows
+        eps = tuple(jnp.swapaxes(leaf, 0, 1) for leaf in own) or noise
+        outputs, traces = model.run(params, x, eps)
+        loss = jax.grad(lambda out: negative_log_likelihood(out, y, likelihood_std).sum())
+        delta, total = loss(outputs), jnp.zeros(x.shape[0])
+        for index in reversed(range(len(layers))):
+            at = (delta, eps[index], traces[index], squared[index])
+            total += _layer_gain(*at)
+            if index > 0:
+                _, back = jax.vjp(ACTIVATIONS[model.activation], traces[index - 1].output)
+                (delta,) = back(_through(*at, layers[index]["mean"]))
         return 0.5 * step_size**2 * total
 
     own = () if noise[0].shape[1] == 1 else tuple(jnp.swapaxes(leaf, 0, 1) for leaf in noise)
-    at_once = rows_at_once or (1000 if samples == 1 else 64)
-    return jax.lax.map(one_row, (x, y, *own), batch_size=min(at_once, x.shape[0]))
+    size = min(rows_at_once or (8192 if samples == 1 else 64), count)
+    return _in_blocks(block, (x, y, *own), size)
+
+
+def _in_blocks(
+    function: Callable[[tuple[jax.Array, ...]], jax.Array], rows: tuple[jax.Array, ...], size: int
+) -> jax.Array:
+    """Return `function` of rows [N, ...], called on `size` of them at a time, one after another."""
+    count = rows[0].shape[0]
+    if size >= count:
+        return function(rows)
+    whole = count - count % size
+    head = tuple(leaf[:whole].reshape(-1, size, *leaf.shape[1:]) for leaf in rows)
+    done = jax.lax.map(function, head).reshape(-1)
+    if whole == count:
+        return done
+    return jnp.concatenate([done, function(tuple(leaf[whole:] for leaf in rows))])
+
+
+def _through(
+    delta: Float[Array, "K B J"],
+    eps: Float[Array, "K _ J"],
+    trace: LayerTrace,
+    squared: jax.Array,
+    mean: jax.Array,
+) -> Float[Array, "K B I"]:
+    """Return ∂ℓ/∂x = δ Mᵀ + x ∘ (δ ε/√v) S²ᵀ of a layer's inputs x behind the first layer."""
+    pull = delta * eps / jnp.sqrt(trace.variance)
+    return jnp.dot(delta, mean[:-1].T) + trace.inputs * jnp.dot(pull, squared[:-1].T)
 
 
 def _layer_gain(
-    delta: Float[Array, "K J"], eps: Float[Array, "K J"], trace: LayerTrace, squared: jax.Array
-) -> Float[Array, ""]:
-    """Return Σ σ² (g_μ² + g_σ²/2) of one layer for one row; `squared` is σ² [I + 1, J]."""
+    delta: Float[Array, "K B J"], eps: Float[Array, "K _ J"], trace: LayerTrace, squared: jax.Array
+) -> Float[Array, " B"]:
+    """Return Σ σ² (g_μ² + g_σ²/2) of one layer for each row; `squared` is σ² [I + 1, J]."""
     fourth = jnp.square(squared)
     if trace.inputs.ndim == 3 and delta.shape[0] > 1:
-        x, pull = trace.inputs[:, 0], delta * eps / jnp.sqrt(trace.variance[:, 0])
-        mean_part = jnp.square(jnp.dot(x.T, delta)) * squared[:-1]
-        std_part = jnp.square(jnp.dot(jnp.square(x).T, pull)) * fourth[:-1]
-        bias = jnp.square(delta.sum(0)) * squared[-1] + 0.5 * jnp.square(pull.sum(0)) * fourth[-1]
-        return (mean_part + 0.5 * std_part).sum() + bias.sum()
-    inputs = trace.inputs.reshape(trace.inputs.shape[-1])
-    variance = trace.variance.reshape(trace.variance.shape[-1])
-    x4_s4 = jnp.dot(jnp.square(jnp.square(inputs)), fourth[:-1]) + fourth[-1]
+        x, pull = trace.inputs, delta * eps / jnp.sqrt(trace.variance)
+        gradient = jnp.einsum("kbi,kbj->bij", x, delta)
+        mean_part = jnp.einsum("bij,ij->b", jnp.square(gradient), squared[:-1])
+        gradient = jnp.einsum("kbi,kbj->bij", jnp.square(x), pull)
+        std_part = jnp.einsum("bij,ij->b", jnp.square(gradient), fourth[:-1])
+        bias = jnp.square(delta.sum(0)) @ squared[-1] + 0.5 * jnp.square(pull.sum(0)) @ fourth[-1]
+        return mean_part + 0.5 * std_part + bias
+    inputs = trace.inputs.reshape(trace.inputs.shape[-2:])
+    variance = trace.variance.reshape(trace.variance.shape[-2:])
+    x4_s4 = jnp.dot(jnp.square(jnp.square(inputs)), fourth[:-1]) + fourth[-1][None]
     mean_part = jnp.square(delta.sum(0)) * variance
     std_part = jnp.square((delta * eps).sum(0)) * x4_s4 / (2 * variance)
-    return (mean_part + std_part).sum()
+    return (mean_part + std_part).sum(-1)

@@ -17,6 +17,7 @@ from explorax.envs.task import Batched, Task
 
 NAMES = [name.replace("/N", "/4") for name in catalogue()]
 NAMES += [f"{name}(continuous=True)" for name in NAMES if name.startswith("probe_")]
+NAMES += ["cart_pole_swing_up_sparse(angle='cos_sin')"]
 LANES = 3
 
 

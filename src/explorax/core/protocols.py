@@ -49,15 +49,16 @@ class Box:
 class View:
     """Two dimensions of a state that are worth drawing a map of.
 
-    Either two entries of a flat observation (`dims`), or the place of the 1 in a one-hot
-    observation of shape `grid` = (rows, columns); x is the column and y the row.
+    Either two entries of a flat observation (`dims`; a pair stands for the angle whose cosine and
+    sine are these entries), or the place of the 1 in a one-hot observation of shape `grid` = (rows,
+    columns); x is the column and y the row.
     """
 
     labels: tuple[str, str]  # with units: "position (m)"
     low: tuple[float, float]
     high: tuple[float, float]
     bins: tuple[int, int] = (48, 48)
-    dims: tuple[int, int] = (0, 1)
+    dims: tuple[int | tuple[int, int], int | tuple[int, int]] = (0, 1)
     periodic: tuple[bool, bool] = (False, False)  # angles, wrapped into [low, high)
     grid: tuple[int, int] | None = None
 
@@ -67,7 +68,14 @@ class View:
             rows, columns = self.grid
             place = jnp.argmax(obs.reshape(*obs.shape[:-2], rows * columns), axis=-1)
             return jnp.stack([place % columns, place // columns], axis=-1).astype(jnp.float32)
-        point = obs[..., jnp.asarray(self.dims)]
+
+        def entry(dim: int | tuple[int, int]) -> jax.Array:
+            if isinstance(dim, int):
+                return obs[..., dim]
+            cosine, sine = dim
+            return jnp.arctan2(obs[..., sine], obs[..., cosine])
+
+        point = jnp.stack([entry(dim) for dim in self.dims], axis=-1)
         low, high, periodic = (
             jnp.broadcast_to(jnp.asarray(pair), point.shape)
             for pair in (self.low, self.high, self.periodic)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.errors import require
 from explorax.core.protocols import Box, Key, View
 from explorax.core.pytree import replace
 from explorax.envs.cart_pole import (
@@ -22,6 +23,7 @@ X_LIMIT_M, UPRIGHT, GRAVITY = 3.0, 0.8, 10.0
 BAR_KG_M2 = POLE_MASS_KG * (1.0**2 + 0.1**2) / 12  # a bar of 1 m by 0.1 m
 DT_S, SUBSTEPS = 0.05, 2
 MAX_SPEED = 0.5 * math.pi / DT_S  # rad/s
+ANGLES = ("raw", "cos_sin")
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,41 @@ class CartPoleSwingUpSparse:
 
     Deviations: the equations of motion in closed form, by Runge-Kutta steps of 0.025 s, in place of
     Box2D and its tiny friction (its limit of π/2 per step on every rotation is kept); θ grows
-    clockwise, a mirror image. The angle is observed as in the original, raw and not wrapped, so
-    that it never jumps between one step and the next: π hangs, and both 0 and 2π stand.
+    clockwise, a mirror image.
+
+    `angle` is how θ is observed. "raw", the original: a number that is not wrapped, so that it
+    never jumps; π hangs, and 0, 2π, 4π, ... stand, which a pole that has spun cannot tell apart.
+    "cos_sin": its cosine and sine, (x, v, cos θ, sin θ, ω), where all upright poles look the same.
     """
 
-    obs = Box((4,), low=-math.inf, high=math.inf)
+    angle: str = "raw"  # or "cos_sin"
+
     action = Box((1,))
     max_episode_steps = 500
     success_return = 1.0
-    view = View(
-        labels=("angle (rad)", "angular velocity (rad/s)"),
-        low=(-math.pi, -10.0),
-        high=(math.pi, 10.0),
-        dims=(2, 3),
-        periodic=(True, False),
-    )
 
-    observe = staticmethod(observe_cart_pole)
+    def __post_init__(self) -> None:
+        require(self.angle in ANGLES, self, "angle", f"one of {ANGLES}")
+
+    @property
+    def obs(self) -> Box:
+        return Box((4 if self.angle == "raw" else 5,), low=-math.inf, high=math.inf)
+
+    @property
+    def view(self) -> View:
+        return View(
+            labels=("angle (rad)", "angular velocity (rad/s)"),
+            low=(-math.pi, -10.0),
+            high=(math.pi, 10.0),
+            dims=(2, 3) if self.angle == "raw" else ((2, 3), 4),
+            periodic=(True, False),
+        )
+
+    def observe(self, state: CartPoleState) -> jax.Array:
+        if self.angle == "raw":
+            return observe_cart_pole(state)
+        cosine, sine = jnp.cos(state.angle), jnp.sin(state.angle)
+        return jnp.stack([state.x, state.v, cosine, sine, state.omega])
 
     def reset(self, key: Key) -> CartPoleState:
         spread = jnp.array([1.0, 2.0, 1.0, 3.0])

@@ -90,10 +90,11 @@ class DoublePendulumSparse:
     max_episode_steps = 500
     success_return = 1.0
     view = View(
-        labels=("cos angle 1 (1 hangs, −1 stands)", "cos angle 2 (1 hangs, −1 stands)"),
-        low=(-1.0, -1.0),
-        high=(1.0, 1.0),
-        dims=(1, 4),
+        labels=("angle 1 (rad, 0 hangs)", "angle 2 (rad, 0 hangs)"),
+        low=(-math.pi, -math.pi),
+        high=(math.pi, math.pi),
+        dims=((1, 0), (4, 3)),
+        periodic=(True, True),
     )
 
     def __post_init__(self) -> None:
@@ -130,5 +131,4 @@ class DoublePendulumSparse:
 
     def place(self, point: jax.Array) -> PendulumState:
         rest = jnp.float32(0.0)
-        angle1, angle2 = jnp.arccos(jnp.clip(point, -1.0, 1.0))
-        return PendulumState(angle1, angle2, rest, rest)
+        return PendulumState(point[0], point[1], rest, rest)

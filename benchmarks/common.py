@@ -38,11 +38,24 @@ def machine() -> str:
     )
 
 
-def write(name: str, title: str, columns: list[str], rows: list[list[str]], notes: str) -> None:
-    """Print the table and write it to results/`name`.md."""
+def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def write(
+    name: str,
+    title: str,
+    columns: list[str],
+    rows: list[list[str]],
+    notes: str,
+    second: tuple[str, list[str], list[list[str]]] | None = None,
+) -> None:
+    """Print the table and write it to results/`name`.md; `second` is (text, columns, rows)."""
     lines = [f"# {title}", "", f"Command: `python benchmarks/{name}.py`. Machine: {machine()}."]
-    lines += [notes, "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += [notes, "", *_table(columns, rows)]
+    if second is not None:
+        lines += ["", second[0], "", *_table(*second[1:])]
     text = "\n".join(lines) + "\n"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)

@@ -8,7 +8,7 @@ from explorax.presets.experiment import Experiment
 # Where the episode's extrinsic return is 1 to 500, a normalised bonus of about 1 per step must stay
 # well below it: the sparse experiments of arXiv 1605.09674 use eta = 1e-4 to 1e-3.
 SPARSE_ETA = 1e-4
-ETAS = (1e-4, 1e-2, 1e-1, 3e-1, 1.0, 10.0)
+ETAS = (1e-4, 3e-4, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)  # those of its sweep
 
 
 def information_gain(eta: float) -> Bonus:

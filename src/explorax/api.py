@@ -1,20 +1,25 @@
-"""The functions of `import explorax as ex`."""
+"""The functions of `import explorax as ex`.
+
+What reads results (pandas, scipy, matplotlib) is imported after the training and not before: a
+second sooner to the first line of progress.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Agent, Bonus, Env
 from explorax.envs import suite
 from explorax.envs.task import Task
 from explorax.presets import Experiment, preset, scaled
-from explorax.report.page import write_report
-from explorax.result import Comparison, Result
 from explorax.run import compare as comparing
 from explorax.run import train as training
 from explorax.run.config import RunConfig
 from explorax.run.expressions import parse as parse
+
+if TYPE_CHECKING:
+    from explorax.result import Comparison, Result
 
 Environment = str | Task | Env
 DEFAULT_ENV_STEPS, DEFAULT_SEEDS = 100_000, 10  # of a comparison
@@ -37,7 +42,7 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     checkpoint_seconds: float = 60.0,
-) -> Result:
+) -> "Result":
     """Return the result of training `agent` with `bonus` in `env`, all seeds in one program.
 
     env: a name such as "mountain_car", "deep_sea/20", "gymnasium:MountainCar-v0", or a task or
@@ -70,7 +75,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         env=None if isinstance(env, str) else env,
     )
-    return Result(directory)
+    return load(directory)
 
 
 def compare(
@@ -90,7 +95,7 @@ def compare(
     overwrite: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
-) -> Comparison:
+) -> "Comparison":
     """Return the results of several runs, and write one report about them.
 
     Either `experiments`, a preset's name or Experiment objects, or every combination of the given
@@ -119,6 +124,9 @@ def compare(
         environments=_objects(env),
         say=print if progress else None,
     )
+    from explorax.report.page import write_report
+    from explorax.result import Comparison, Result
+
     name = experiments if isinstance(experiments, str) and experiments else "report"
     results = tuple(Result(path) for path in ran.directories)
     page = Path(root) / f"{name}.html" if report is None else Path(report)
@@ -155,8 +163,10 @@ def plan(
     return comparing.configurations(chosen, seed=seed, film=film, uncatalogued=_objects(env))
 
 
-def load(path: str | Path) -> Result:
+def load(path: str | Path) -> "Result":
     """Return the result of the run in a directory. Raises RunDirectoryError."""
+    from explorax.result import Result
+
     return Result(Path(path))
 
 

@@ -28,9 +28,9 @@ class PredictionError:
     elbo_scale: str | float = 5.0
     samples: int = 1
     shared_noise: bool = True
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     batch_size: int = 50
-    updates_per_step: float = 0.02
+    updates_per_step: float = 0.004
     pool_size: int = 100_000
     min_pool_size: int = 500
     cross_episodes: bool = False

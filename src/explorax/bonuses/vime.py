@@ -48,9 +48,9 @@ class VIME:
     )
     samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
-    learning_rate: float = 1e-3  # Adam
+    learning_rate: float = 3e-3  # Adam
     batch_size: int = 50
-    updates_per_step: float = 0.02  # minibatches per env step of a rollout
+    updates_per_step: float = 0.004  # minibatches per env step of a rollout
     pool_size: int = 100_000  # transitions, first in first out
     min_pool_size: int = 500
     cross_episodes: bool = False

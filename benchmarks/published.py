@@ -1,0 +1,63 @@
+"""Train what docs/benchmarks.md publishes, write the tables and draw the figures.
+
+python benchmarks/published.py ROOT [PRESET ...]      (runs already in ROOT are kept)
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import common
+
+import explorax as ex
+from explorax.report import save_figures
+from explorax.result import Comparison
+
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+WEAK = "mountain_car_sparse(power=0.0008)"
+BALANCING = "cart_pole_swing_up_sparse(angle='cos_sin')"
+# Preset: environment, {end of the figure's file name as the report calls it: its name in the docs}.
+DRAWN = {
+    "sparse_tasks": {
+        WEAK: {
+            "returns": "weak-mountain-car-returns",
+            "trpo-visits": "weak-mountain-car-visits",
+            "trpo-vime-bonus": "weak-mountain-car-bonus",
+        },
+        BALANCING: {"returns": "swing-up-returns", "trpo-visits": "swing-up-visits"},
+    },
+    "dqn_mountain_car": {
+        "mountain_car": {
+            "returns": "dqn-mountain-car-returns",
+            "dqn-visits": "dqn-mountain-car-visits",
+        }
+    },
+    "deep_sea": {"deep_sea/20": {"returns": "deep-sea-returns", "trpo-visits": "deep-sea-visits"}},
+}
+
+
+def draw(done: Comparison, env: str, names: dict[str, str]) -> None:
+    runs = [run.path for run in done.runs if run.env == env]
+    with tempfile.TemporaryDirectory() as folder:
+        made = save_figures(runs, folder)
+        for end, name in names.items():
+            (found,) = [path for path in made if path.stem.endswith(end)]
+            (FIGURES / f"{name}.png").write_bytes(found.read_bytes())
+
+
+def main(root: str, presets: list[str]) -> None:
+    for preset in presets or DRAWN:
+        done = ex.compare(preset, film=False, root=Path(root) / preset)
+        text = (
+            f"# The preset {preset}\n\nCommand: `python benchmarks/published.py ROOT {preset}`, "
+            f"which is `explorax compare --preset {preset} --no-film` and its figures. "
+            f"Machine: {common.machine()}.\n\n{done.table()}"
+        )
+        (common.RESULTS / f"{preset}.md").write_text(text)
+        print(text)
+        for env, names in DRAWN[preset].items():
+            draw(done, env, names)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import common
+from matplotlib.figure import Figure
 
 import explorax as ex
 from explorax.report import save_figures
@@ -45,6 +46,34 @@ def draw(done: Comparison, env: str, names: dict[str, str]) -> None:
             (FIGURES / f"{name}.png").write_bytes(found.read_bytes())
 
 
+def draw_tail(done: Comparison) -> None:
+    """Draw how the bonus outgrows its η where most transitions have become alike."""
+    page = Figure(figsize=(8.4, 3.2), layout="constrained")
+    axes = page.subplots(1, 2)
+    for row in done.rows:
+        if (
+            row.run.env == BALANCING
+            and row.name.has_bonus
+            and "PredictionError" not in row.run.bonus
+        ):
+            clipped = "Clip" in row.run.bonus
+            means = row.run.metrics.groupby("env_steps")[["bonus_mean", "bonus_max"]].median()
+            label, colour = ("clipped at 10 medians", "#0072b2") if clipped else (
+                "as it is", "#d55e00")  # fmt: skip
+            for panel, (name, values) in zip(axes, means.items(), strict=True):
+                panel.plot(values.index / 1e6, values, color=colour, linewidth=2, label=label)
+                panel.set_ylabel(f"{str(name).split('_')[1]} bonus of a step, median of seeds")
+    for panel in axes:
+        panel.axhline(1e-3, color="#6b7280", linestyle=":", label="η")
+        panel.set_yscale("log")
+        panel.set_xlabel("environment steps (millions)")
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[1].axhline(1.0, color="#111827", linestyle="--", label="the reward of an upright step")
+    page.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                frameon=False)  # fmt: skip
+    page.savefig(FIGURES / "swing-up-bonus-size.png", dpi=160)
+
+
 def main(root: str, presets: list[str]) -> None:
     for preset in presets or DRAWN:
         done = ex.compare(preset, film=False, root=Path(root) / preset)
@@ -57,6 +86,8 @@ def main(root: str, presets: list[str]) -> None:
         print(text)
         for env, names in DRAWN[preset].items():
             draw(done, env, names)
+        if preset == "sparse_tasks":
+            draw_tail(done)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorax._version import __version__
 
-if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
+if TYPE_CHECKING:  # what __getattr__ finds; the stars are the catalogues, for editors only
     from explorax.agents import *  # noqa: F403
     from explorax.api import compare, load, make, parse, train
     from explorax.behaviors import *  # noqa: F403

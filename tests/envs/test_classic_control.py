@@ -58,7 +58,10 @@ def compare(id: str, task: Task, as_state, random_point, random_action) -> int:
         rows.append((point, action, after, reward, terminated))
         point = after
     points, actions, after, rewards, ends = map(np.asarray, zip(*rows, strict=True))
-    one = lambda point, action: stepped(task, as_state(point), action)  # noqa: E731
+
+    def one(point, action):
+        return stepped(task, as_state(point), action)
+
     _, ours, our_rewards, our_ends = jax.jit(jax.vmap(one))(points, actions.astype(np.float32))
     np.testing.assert_allclose(ours, after, rtol=1e-6, atol=3e-7)
     np.testing.assert_allclose(our_rewards, rewards, rtol=1e-6, atol=1e-7)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -138,7 +138,7 @@ def _write_maps(path: Path, plan: Plan, rng: np.random.Generator) -> None:
     arrays["phase_env_steps"] = (np.arange(1, 5) * plan.env_steps // 4).astype(np.int64)
     if plan.gain:
         arrays["gain"] = gain * pays
-    np.savez_compressed(path / "maps.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(path / "maps.npz", **cast(Any, arrays))
 
 
 def _write_films(path: Path, plan: Plan) -> None:

@@ -72,7 +72,9 @@ def test_every_picture_is_described_and_can_be_decoded(page: str) -> None:
     kinds = set()
     for attributes in pictures:
         assert len(attributes["alt"] or "") > 20
-        kind, data = re.fullmatch(r"data:(.*?);base64,(.*)", attributes["src"] or "").groups()  # pyright: ignore[reportOptionalMemberAccess]
+        parts = re.fullmatch(r"data:(.*?);base64,(.*)", attributes["src"] or "")
+        assert parts is not None
+        kind, data = parts.groups()
         content = base64.b64decode(data, validate=True)
         kinds.add(kind)
         if kind == "image/svg+xml":

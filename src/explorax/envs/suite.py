@@ -4,7 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import explorax.envs as envs
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, unknown_name
@@ -50,7 +50,7 @@ def name_of(env: str | Task | Env) -> str:
     name = _snake(type(task).__name__)
     if _classes().get(name) is not type(task):
         return repr(task)
-    fields = dataclasses.fields(task)  # pyright: ignore[reportArgumentType]
+    fields = dataclasses.fields(cast(Any, task))  # every task is a dataclass
     sized = [field for field in fields if field.default is dataclasses.MISSING]
     given = {
         field.name: getattr(task, field.name)

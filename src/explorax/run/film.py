@@ -6,7 +6,7 @@ import io
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -121,8 +121,9 @@ def _roll(env: Env, agent: Agent, state: Any, key: Any) -> Any:
 
 def _frames_on_host(env: Env, agent: Agent, state: Any, key: Any) -> Any:
     """Return (frames, return, steps) of the first environment's first episode."""
-    if any(field.name == "render" for field in dataclasses.fields(env)):  # pyright: ignore[reportArgumentType]
-        env = dataclasses.replace(env, render=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    settings = cast(Any, env)  # every environment is a dataclass
+    if any(field.name == "render" for field in dataclasses.fields(settings)):
+        env = dataclasses.replace(settings, render=True)
     env_state, percept, carry = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
     frames, ret, steps, skip = [], 0.0, 0, -(-longest(env) // FRAMES)
     for t in range(longest(env)):

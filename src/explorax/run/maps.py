@@ -1,7 +1,7 @@
 """maps.npz: where each seed went, where it was paid, and what the bonus says of the state space."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,8 @@ class Maps:
         arrays = {name: value[:over] for name, value in self.state.items()}
         for name in ("visits", "paid"):  # the tally counts from the start
             arrays[name] = np.diff(arrays[name], axis=0, prepend=np.float32(0))
-        write_atomically(directory.maps, lambda file: np.savez_compressed(file, **arrays))  # pyright: ignore[reportArgumentType]
+        named = cast(Any, arrays)  # the stubs confuse names with options
+        write_atomically(directory.maps, lambda file: np.savez_compressed(file, **named))
 
 
 def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:

@@ -25,26 +25,29 @@ AUTHORS = {
 
 def main(root: str, figure: str) -> None:
     done = ex.compare("eta_sweep", film=False, root=root)
-    page = Figure(figsize=(10.0, 3.4), layout="constrained")
+    page = Figure(figsize=(9.6, 5.0), layout="constrained")
+    panels = page.subplots(2, 3, sharex=True, sharey="row", height_ratios=(3, 2))
     table = []
-    for panel, (agent, colour) in enumerate(AGENTS.items()):
+    for column, (agent, colour) in enumerate(AGENTS.items()):
         lines = [result.row for result in done.results if result.run.agent.startswith(agent)]
         none, *swept = [line.final_return for line in lines]
-        axes = page.add_subplot(1, 3, panel + 1)
-        axes.axhspan(none.low, none.high, color="#9ca3af", alpha=0.25, linewidth=0)
-        axes.axhline(none.estimate, color="#6b7280", linewidth=1.5, label="no bonus")
+        ours, theirs = panels[:, column]
+        ours.axhspan(none.low, none.high, color="#9ca3af", alpha=0.25, linewidth=0)
+        ours.axhline(none.estimate, color="#6b7280", linewidth=1.5, label="no bonus, 95 % interval")
         means = np.array([line.estimate for line in swept])
         errors = np.abs([[line.low, line.high] for line in swept] - means[:, None]).T
-        axes.errorbar(ETAS, means, errors, color=colour, marker="o", capsize=3, label="VIME")
-        axes.plot(ETAS, AUTHORS[agent], color="#111827", linestyle=":", marker=".",
-                  label="VIME, authors (another car)")  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_title(agent)
-        axes.set_xlabel("η, bonus per step in usual gains")
-        axes.spines[["top", "right"]].set_visible(False)
-        if panel == 0:
-            axes.set_ylabel("return of the last tenth")
-            page.legend(loc="outside upper center", ncols=3, frameon=False)
+        ours.errorbar(ETAS, means, errors, color=colour, marker="o", capsize=3, label="VIME")
+        ours.set_title(agent)
+        theirs.plot(ETAS, AUTHORS[agent], color="#111827", linestyle=":", marker="o", markersize=4)
+        theirs.set_xscale("log")
+        theirs.set_xlabel("η (bonus of a usual step)")
+        for axes in (ours, theirs):
+            axes.spines[["top", "right"]].set_visible(False)
+        if column == 0:
+            ours.set_ylabel("return of the last tenth\n(200 steps at most)")
+            theirs.set_ylabel("the authors' car\n(500 steps at most)")
+            page.legend(*ours.get_legend_handles_labels(), loc="outside upper center", ncols=2,
+                        frameon=False)  # fmt: skip
         for eta, line in zip(("none", *ETAS), lines, strict=True):
             final, reached = line.final_return, np.isfinite(line.outcome.first_success).sum()
             cells = [f"{final.estimate:.1f} [{final.low:.1f}, {final.high:.1f}]"]

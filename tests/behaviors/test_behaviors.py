@@ -8,6 +8,8 @@ import pytest
 from explorax.behaviors import Boltzmann, EpsilonGreedy, Greedy
 from explorax.core.errors import InvalidSetting
 
+# The tests' programs are compiled without optimisation, and rounding is in the optimised ones.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 VALUES = [[1.0, 3.0, 2.0], [5.0, 5.0, -1.0], [0.0, 0.0, 0.0], [-1e6, 0.0, 1e6]]
 
 
@@ -43,6 +45,15 @@ def test_epsilon_zero_is_greedy_and_one_is_uniform():
     none = EpsilonGreedy(start=0.0, end=0.0)
     np.testing.assert_array_equal(probabilities(none, VALUES), probabilities(Greedy(), VALUES))
     np.testing.assert_allclose(probabilities(EpsilonGreedy(start=1.0), VALUES), 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay_env_steps", [500, 1000, 30_000, 40_000])
+def test_epsilon_that_decayed_to_zero_is_greedy(decay_env_steps):
+    behavior = EpsilonGreedy(1.0, 0.0, decay_env_steps)
+    values = jnp.tile(jnp.asarray([[0.0, 1.0, 2.0]]), (50, 1))
+    choose = jax.jit(behavior.choose, compiler_options=OPTIMISED)
+    chosen = choose(jax.random.key(0), values, jnp.int32(decay_env_steps))
+    np.testing.assert_array_equal(chosen, 2)
 
 
 def test_boltzmann_is_the_softmax_and_stays_finite():

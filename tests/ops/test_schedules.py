@@ -20,3 +20,16 @@ def test_annealed_follows_its_formula_and_then_stays(shape):
     for step in (0, 1, 13, 20, 39, 40, 41, 10**9):
         expected = CLOSED[shape](min(step / 40, 1.0))
         np.testing.assert_allclose(at(jnp.int32(step)), expected, rtol=1e-5)
+
+
+# The tests' programs are compiled without optimisation, and the rounding is in the optimised ones.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+@pytest.mark.parametrize("env_steps", [7, 500, 1000, 3000, 10_000, 30_000, 40_000])
+def test_annealed_to_zero_is_zero_and_never_below(shape, env_steps):
+    at = jax.jit(annealed(1.0, 0.0, env_steps, shape), compiler_options=OPTIMISED)
+    assert at(jnp.int32(env_steps - 1)) >= 0
+    for step in (env_steps, env_steps + 1, 10**9):
+        assert at(jnp.int32(step)) == 0

@@ -36,4 +36,5 @@ def greedy_probabilities(values: Float[Array, "E A"]) -> Float[Array, "E A"]:
 
 def draw(key: Key, probabilities: Float[Array, "E A"]) -> Int[Array, " E"]:
     """Return one action per row, int32. An action of probability 0 is never drawn."""
-    return jax.random.categorical(key, jnp.log(probabilities)).astype(jnp.int32)
+    logits = jnp.log(jnp.maximum(probabilities, 0.0))
+    return jax.random.categorical(key, logits).astype(jnp.int32)

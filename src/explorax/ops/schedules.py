@@ -26,7 +26,11 @@ def annealed(
     else:
         schedule = optax.exponential_decay(start, env_steps, end / start, end_value=end)
 
+    least, most = min(start, end), max(start, end)
+
     def at(step: jax.Array) -> jax.Array:
-        return jnp.asarray(schedule(step.astype(jnp.float32)), jnp.float32)
+        # Compiled, optax's sums round past the end: a probability of −5e-8 is none.
+        value = jnp.clip(schedule(step.astype(jnp.float32)), least, most)
+        return jnp.where(step >= env_steps, end, value).astype(jnp.float32)
 
     return at

@@ -95,6 +95,11 @@ def test_hessian_of_the_kl_is_diagonal_with_the_curvature_that_the_gain_uses():
     )
 
 
+def test_softplus_inverse_is_the_inverse_and_does_not_overflow():
+    for std in (1e-4, 0.5, 30.0, 1000.0):
+        np.testing.assert_allclose(np.logaddexp(0.0, bayes.softplus_inverse(std)), std, rtol=1e-9)
+
+
 def test_kl_is_zero_at_home_and_equals_numerical_integration_away():
     _, p = network_and_posterior(seed=1)
     _, q = network_and_posterior(seed=2)

@@ -22,6 +22,7 @@ from explorax.core.protocols import (
     Spec,
 )
 from explorax.core.pytree import pytree, replace
+from explorax.core.settings import check_types
 from explorax.nets.mlp import ACTIVATIONS, MLP
 from explorax.ops import moments as running
 from explorax.ops import replay
@@ -89,6 +90,7 @@ class DQN:
     bonus_at: str = "replay"  # or "collection"
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in (
             "rollout_length",
             "updates_per_learn",

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from explorax.behaviors.behavior import draw
 from explorax.core.errors import require
 from explorax.core.protocols import Key
+from explorax.core.settings import check_types
 from explorax.ops.schedules import SHAPES, annealed
 
 
@@ -27,6 +28,7 @@ class Boltzmann:
     decay: str = "linear"  # or "cosine", "exponential"
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(
             0 < self.temperature < math.inf, self, "temperature", "above 0 (Greedy() is the limit)"
         )

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 from explorax.behaviors.behavior import draw, greedy_probabilities
 from explorax.core.errors import require
 from explorax.core.protocols import Key
+from explorax.core.settings import check_types
 from explorax.ops.schedules import SHAPES, annealed
 
 
@@ -23,6 +24,7 @@ class EpsilonGreedy:
     decay: str = "linear"  # or "cosine", "exponential"
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 <= self.start <= 1, self, "start", "a probability, between 0 and 1")
         require(0 <= self.end <= 1, self, "end", "a probability, between 0 and 1")
         require(self.decay_env_steps >= 1, self, "decay_env_steps", "at least 1")

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
+from explorax.core.settings import check_types
 from explorax.ops.schedules import SHAPES, annealed
 
 
@@ -47,6 +48,7 @@ class Scale:
     factor: float
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 <= self.factor < float("inf"), self, "factor", "at least 0 and finite")
 
     @property
@@ -78,6 +80,7 @@ class Clip:
     high: float
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.low <= self.high, self, "high", f"at least low={self.low!r}")
 
     @property
@@ -107,6 +110,7 @@ class Sum:
     bonuses: tuple[Bonus, ...]
 
     def __post_init__(self) -> None:
+        check_types(self)
         parts = isinstance(self.bonuses, tuple) and len(self.bonuses) > 0
         require(parts, self, "bonuses", "a tuple of at least one bonus: Sum((VIME(), NoBonus()))")
 
@@ -177,6 +181,7 @@ class Decay:
     shape: str = "linear"
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.env_steps > 0, self, "env_steps", "positive")
         require(self.end >= 0, self, "end", "at least 0")
         require(self.shape in SHAPES, self, "shape", f"one of {SHAPES}")

@@ -68,7 +68,8 @@ class DynamicsModel:
             require(getattr(self, field) >= 1, owner, field, "at least 1")
         initial = self.mean_init_std is None or self.mean_init_std >= 0
         require(initial, owner, "mean_init_std", "at least 0, or None for 1/√inputs")
-        require(self.updates_per_step > 0, owner, "updates_per_step", "positive")
+        finite = 0 < self.updates_per_step < float("inf")
+        require(finite, owner, "updates_per_step", "positive and finite")
         room = self.pool_size >= max(self.min_pool_size, self.batch_size)
         require(room, owner, "pool_size", "at least min_pool_size and batch_size")
         scale = self.elbo_scale == "dataset" or (

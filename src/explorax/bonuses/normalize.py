@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
+from explorax.core.settings import check_types
 from explorax.ops import median as order
 
 
@@ -33,6 +34,7 @@ class MedianRatio:
     window: int = 10
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.window >= 1, self, "window", "at least 1")
 
     @property
@@ -79,6 +81,7 @@ class RunningMean:
     decay: float = 0.99
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 <= self.decay < 1, self, "decay", "at least 0 and below 1")
 
     @property

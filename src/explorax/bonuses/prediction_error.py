@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
 from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
+from explorax.core.settings import check_types
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PredictionError:
     standardize_clip: float = 10.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         self._model.validate(self)
 
     @property

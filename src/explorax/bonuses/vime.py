@@ -10,6 +10,7 @@ import optax
 from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
+from explorax.core.settings import check_types
 from explorax.nets import bayes
 
 METHODS = ("second_order", "gradient_steps")
@@ -63,6 +64,7 @@ class VIME:
     clip: float = 1000.0  # of the raw gain, nats
 
     def __post_init__(self) -> None:
+        check_types(self)
         self._model.validate(self)
         require(self.method in METHODS, self, "method", f"one of {METHODS}")
         require(self.gain in GAINS, self, "gain", f"one of {GAINS}")

@@ -10,6 +10,7 @@ import numpy as np
 from explorax.core.errors import require
 from explorax.core.protocols import Box, Key, View
 from explorax.core.pytree import replace
+from explorax.core.settings import check_types
 from explorax.envs.cart_pole import (
     FORCE_N,
     POLE_MASS_KG,
@@ -51,6 +52,7 @@ class CartPoleSwingUpSparse:
     success_return = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.angle in ANGLES, self, "angle", f"one of {ANGLES}")
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from explorax.core.errors import require
 from explorax.core.protocols import Box, Discrete, Key, View
 from explorax.core.pytree import pytree
+from explorax.core.settings import check_types
 
 SMALL, LARGE = 0.001, 1.0
 
@@ -35,6 +36,7 @@ class Chain:
     success_return = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         # above 900 states the small reward could add up to the large one
         require(3 <= self.length <= 900, self, "length", "in 3 .. 900")
 

@@ -10,6 +10,7 @@ import numpy as np
 from explorax.core.errors import require
 from explorax.core.protocols import Box, Discrete, Key, View
 from explorax.core.pytree import pytree
+from explorax.core.settings import check_types
 
 MOVE_COST, TREASURE = 0.01, 1.0
 
@@ -46,6 +47,7 @@ class DeepSea:
     action = Discrete(2)
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.size >= 2, self, "size", "at least 2")
         require(0 <= self.mapping_seed < 2**32, self, "mapping_seed", "in 0 .. 2³² − 1")
 

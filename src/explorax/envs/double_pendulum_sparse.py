@@ -10,6 +10,7 @@ import numpy as np
 from explorax.core.errors import require
 from explorax.core.protocols import Box, Key, View
 from explorax.core.pytree import pytree
+from explorax.core.settings import check_types
 from explorax.envs.integrate import runge_kutta
 
 GRAVITY, LENGTH_M, MASS_KG = 10.0, 1.0, 0.5
@@ -98,6 +99,7 @@ class DoublePendulumSparse:
     )
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 < self.torque < math.inf, self, "torque", "positive")
 
     def reset(self, key: Key) -> PendulumState:

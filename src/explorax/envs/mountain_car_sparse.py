@@ -9,6 +9,7 @@ import numpy as np
 
 from explorax.core.errors import require
 from explorax.core.protocols import Box, Key
+from explorax.core.settings import check_types
 from explorax.envs.mountain_car import (
     CAR_OBS,
     CAR_VIEW,
@@ -35,6 +36,7 @@ class MountainCarSparse:
     power: float = 0.0015
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 < self.power < math.inf, self, "power", "positive")
 
     obs = CAR_OBS

@@ -34,7 +34,7 @@ class LayerTrace:
 
 def softplus_inverse(value: float) -> float:
     """Return ρ with softplus(ρ) = value."""
-    return math.log(math.expm1(value))
+    return value + math.log(-math.expm1(-value))  # expm1(value) itself overflows from 710 on
 
 
 class BayesianDense(nn.Module):

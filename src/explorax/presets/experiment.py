@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from explorax.core.errors import InvalidSetting, require
 from explorax.core.protocols import Agent, Bonus
+from explorax.core.settings import check_types
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,9 @@ class Experiment:
     num_envs: int = 10
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("env_steps", "seeds", "num_envs"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            require(whole and value >= 1, self, name, "a whole number of at least 1")
+            require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
 
 
 def scaled(

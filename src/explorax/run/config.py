@@ -12,6 +12,7 @@ from typing import Any
 
 from explorax.core.errors import InvalidSetting, require, unknown_name
 from explorax.core.protocols import Spec
+from explorax.core.settings import check_types
 from explorax.run.expressions import expression, parse
 
 FORMAT = 1  # of config.json
@@ -33,18 +34,21 @@ class RunConfig:
     film: bool = True  # of the final policy, at the end
 
     def __post_init__(self) -> None:
-        require(isinstance(self.env, str) and bool(self.env), self, "env", "a name")
+        check_types(self)
+        require(bool(self.env), self, "env", "a name")
+        for name in ("agent", "bonus"):
+            part = getattr(self, name)
+            made = not isinstance(part, type)
+            require(made, self, name, f"an object and not a class: write {short_name(part)}(...)")
         agent_like = all(hasattr(self.agent, name) for name in ("act", "learn", "rollout_length"))
         bonus_like = all(hasattr(self.bonus, name) for name in ("score", "update", "rescore"))
         require(agent_like, self, "agent", "an agent such as TRPO()")
         require(bonus_like, self, "bonus", "a bonus such as VIME(), or NoBonus()")
         for name in ("env_steps", "seeds", "num_envs", "log_points"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            require(whole and value >= 1, self, name, "a whole number of at least 1")
-        seed_fits = isinstance(self.seed, int) and 0 <= self.seed <= _LARGEST_SEED - self.seeds
+            require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
+        require(self.seeds <= _LARGEST_SEED, self, "seeds", f"at most {_LARGEST_SEED}")
+        seed_fits = 0 <= self.seed <= _LARGEST_SEED - self.seeds
         require(seed_fits, self, "seed", f"a whole number from 0 to {_LARGEST_SEED} - seeds")
-        require(isinstance(self.film, bool), self, "film", "True or False")
         rollout = self.env_steps_per_iteration
         enough = (
             f"at least {rollout:,}, one rollout of {self.num_envs} environments with this agent"
@@ -161,8 +165,8 @@ def resolve(value: Any) -> Any:
 
 def short_name(part: Any) -> str:
     """Return the class names from the outside in, such as Scale-MedianRatio-VIME."""
-    names = [type(part).__name__]
-    if dataclasses.is_dataclass(part):
+    names = [part.__name__ if isinstance(part, type) else type(part).__name__]
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
             inner = value if isinstance(value, tuple) else (value,)

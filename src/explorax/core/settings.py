@@ -1,0 +1,92 @@
+"""What every dataclass of settings checks first: that its fields hold what their types say."""
+
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from explorax.core.errors import InvalidSetting
+
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
+
+class _Misfit(Exception):
+    """Carries what was wanted, in words."""
+
+
+def check_types(settings: object) -> None:
+    """Raise InvalidSetting where a field of `settings` holds what its annotation does not allow.
+
+    Called first in `__post_init__`. NumPy's and JAX's scalars become Python's, and lists tuples, so
+    that the constructor text of the settings can be read back. A field whose type is a protocol (a
+    bonus, a behaviour) takes an object that has its members, and no class.
+    """
+    for field, hint in _hints(type(settings)).items():
+        value = getattr(settings, field)
+        try:
+            fitted = _fitted(hint, value)
+        except _Misfit as wanted:
+            owner = type(settings).__name__
+            given = value.__name__ if isinstance(value, type) else repr(value)
+            given = given if len(given) <= 60 else f"{type(value).__name__}(...)"
+            raise InvalidSetting(f"{owner}({field}={given}): {field} must be {wanted}.") from None
+        if fitted is not value:
+            object.__setattr__(settings, field, fitted)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(cls, "__dataclass_fields__", {})
+    return {name: hint for name, hint in get_type_hints(cls).items() if name in fields}
+
+
+def _fitted(hint: Any, value: Any) -> Any:
+    """Return `value` as `hint` has it. Raises _Misfit."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return _first_that_fits(get_args(hint), value)
+    if origin is tuple:
+        return _tuple(get_args(hint), value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if hint in _WORDS:
+        kinds = (int, float) if hint is float else hint
+        if not isinstance(value, kinds) or (isinstance(value, bool) and hint is not bool):
+            raise _Misfit(_WORDS[hint])
+    elif hint is NoneType:
+        if value is not None:
+            raise _Misfit("None")
+    elif getattr(hint, "_is_protocol", False):
+        _check_part(hint, value)
+    return value
+
+
+def _first_that_fits(hints: tuple[Any, ...], value: Any) -> Any:
+    wanted = []
+    for hint in hints:
+        try:
+            return _fitted(hint, value)
+        except _Misfit as misfit:
+            wanted.append(str(misfit))
+    raise _Misfit(" or ".join(wanted))
+
+
+def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    item = hints[0]
+    try:
+        if not isinstance(value, tuple | list):
+            raise _Misfit("no tuple")
+        return tuple([_fitted(item, each) for each in value])
+    except _Misfit:
+        plural = {int: "whole numbers, such as (32,) or ()", float: "numbers"}
+        words = plural.get(item, f"{getattr(item, '__name__', item)} objects")
+        raise _Misfit(f"a tuple of {words}") from None
+
+
+def _check_part(protocol: Any, value: Any) -> None:
+    members = [name for name in vars(protocol) if not name.startswith("_")]
+    kind = protocol.__name__.lower()
+    if isinstance(value, type):
+        raise _Misfit(f"a {kind} and not a class: write {value.__name__}(...)")
+    lacking = [name for name in members if not hasattr(value, name)]
+    if lacking:
+        raise _Misfit(f"a {kind}; {type(value).__name__} has no {', '.join(lacking)}")

@@ -231,6 +231,14 @@ def test_bad_observations_are_named(fake, settings, words):
     ("settings", "words"),
     [
         ({"reward": float("nan")}, "the reward is not finite: nan"),
+        ({"reward": 1e300}, "the reward is too large for float32: 1e+300"),
+        (
+            {
+                "space": spaces.Box(-np.inf, np.inf, (2,), np.float64),
+                "observe": lambda count: np.array([0.0, -1e300]),
+            },
+            "the observation of reset is too large for float32: [ 0.e+000 -1.e+300]",
+        ),
         ({"reward": np.array([1.0])}, "the reward must be one number"),
         ({"reward": "1"}, "the reward must be one number"),
         (
@@ -258,6 +266,18 @@ def test_bad_data_is_refused(fake, settings, words):
     env = fake(**settings)
     with pytest.raises(BadEnvironmentData, match=re.escape(words)):
         play(env, [np.zeros(2, np.int32)])
+
+
+def test_an_error_of_the_environments_own_is_named(fake):
+    def observe(count):
+        if count == 2:
+            raise ValueError("engine on fire")
+        return np.zeros(2, np.float32)
+
+    env = fake(observe=observe)
+    words = "environment 0, step 2: step raised ValueError: engine on fire. Mend the environment"
+    with pytest.raises(BadEnvironmentData, match=words):
+        play(env, [np.zeros(2, np.int32)] * 3)
 
 
 def test_only_the_bad_environment_is_named(fake):

@@ -1,6 +1,7 @@
 """A run with everything around it, on a toy: what it writes, and that nothing is lost."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -239,6 +240,56 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_byte(
     assert resume_run(path, extra=EXTRA, **ENV).samefile(path)
     assert_same_run(path, whole, walk_env())
     assert json.loads((path / "meta.json").read_text())["resumed"] == 1
+
+
+def test_a_run_that_was_moved_is_resumed_where_it_is(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(Interrupted):
+            train(CONFIG, tmp_path, **ENV)
+    moved = tmp_path / "elsewhere" / "mine"
+    shutil.move(CONFIG.directory(tmp_path), moved)
+    monkeypatch.chdir(moved)
+    assert resume_run("../mine", extra=EXTRA, **ENV).samefile(moved)
+    assert_same_run(moved, whole, walk_env())
+    assert not CONFIG.directory(tmp_path).exists()
+
+
+def test_ctrl_c_during_the_film_ends_what_would_come_next(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def film(*args: Any) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ""
+
+    monkeypatch.setattr("explorax.run.train.film_of", film)
+    with pytest.raises(Interrupted, match="had just finished"):
+        train(CONFIG, tmp_path, **ENV)
+    path = CONFIG.directory(tmp_path)
+    assert RunDirectory(path).done
+    assert (path / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_another_seeds_run_is_said_to_be_one(whole: Path) -> None:
+    other = RunConfig(**{**vars(CONFIG), "seed": 7})
+    with pytest.raises(RunDirectoryError, match=r"another experiment .*Give --seed 3 to continue"):
+        train(other, whole.parents[2], **ENV)
+
+
+def test_a_disk_that_is_full_only_when_the_log_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def close(self) -> None:
+            raise OSError(27, "File too large")
+
+    log = MetricsFile(tmp_path / "metrics.csv")
+    log._file.close()
+    monkeypatch.setattr(log, "_file", Full())
+    with pytest.raises(RunDirectoryError, match=r"Cannot write .*metrics.csv: File too large"):
+        log.close()
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

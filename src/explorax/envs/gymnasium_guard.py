@@ -73,11 +73,20 @@ def _array_fault(space: spaces.Space, value: Any) -> str | None:
     whole = space.dtype is not None and np.dtype(space.dtype).kind in "iub"
     if array.dtype.kind not in ("iub" if whole else "fiub"):
         return f"has dtype {array.dtype} and must have {space.dtype}"
-    if not np.isfinite(array).all():
-        return f"is not finite: {np.array2string(array.ravel(), threshold=12)}"
+    wrong = _unfit(array)
+    if wrong is not None:
+        return f"{wrong}: {np.array2string(array.ravel(), threshold=12)}"
     if isinstance(space, spaces.Discrete) and not 0 <= int(array) - space.start < space.n:
         return f"is {int(array)} and must be in {space.start} .. {space.start + space.n - 1}"
     return None
+
+
+def _unfit(array: np.ndarray) -> str | None:
+    """Return why learners, who have float32, cannot take these numbers, or None."""
+    if not np.isfinite(array).all():
+        return "is not finite"
+    with np.errstate(over="ignore"):
+        return None if np.isfinite(array.astype(np.float32)).all() else "is too large for float32"
 
 
 class Guard(gymnasium.Wrapper):
@@ -89,22 +98,34 @@ class Guard(gymnasium.Wrapper):
         self.observation_space = array_space(env.observation_space, id)
 
     def reset(self, **settings: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        observation, info = self.env.reset(**settings)
+        try:
+            observation, info = self.env.reset(**settings)
+        except Exception as error:
+            wrong = f"reset raised {type(error).__name__}: {error}"
+            raise BadEnvironmentData(self._told(wrong)) from error
         return self._observe(observation, "the observation of reset"), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        result: tuple[Any, Any, Any, Any, dict[str, Any]] = self.env.step(action)
-        observation, reward, terminated, truncated, info = result
         self.steps += 1
+        observation, reward, terminated, truncated, info = self._stepped(action)
         encoded = self._observe(observation, "the observation")
         if np.shape(reward) != () or np.asarray(reward).dtype.kind not in "fiub":
             self._raise("the reward", f"must be one number and is {reward!r}")
-        if not np.isfinite(float(reward)):
-            self._raise("the reward", f"is not finite: {float(reward)}")
+        wrong = _unfit(np.asarray(reward))
+        if wrong is not None:
+            self._raise("the reward", f"{wrong}: {float(reward)}")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
             if not isinstance(flag, bool | np.bool_):
                 self._raise(name, f"must be True or False and is {flag!r}")
         return encoded, float(reward), bool(terminated), bool(truncated), info
+
+    def _stepped(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:  # whatever it is, what was learned must be saved
+            wrong = f"step raised {type(error).__name__}: {error}"
+            raise BadEnvironmentData(self._told(wrong)) from error
+        return observation, reward, terminated, truncated, info
 
     def _observe(self, observation: Any, field: str) -> np.ndarray:
         wrong = fault(self.env.observation_space, observation)
@@ -113,7 +134,10 @@ class Guard(gymnasium.Wrapper):
         return encode(self.env.observation_space, observation)
 
     def _raise(self, field: str, wrong: str) -> None:
-        raise BadEnvironmentData(
-            f"gymnasium:{self.id}, environment {self.index}, step {self.steps}: {field} {wrong}. "
+        raise BadEnvironmentData(self._told(f"{field} {wrong}"))
+
+    def _told(self, wrong: str) -> str:
+        return (
+            f"gymnasium:{self.id}, environment {self.index}, step {self.steps}: {wrong}. "
             "Mend the environment, or wrap it."
         )

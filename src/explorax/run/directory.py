@@ -125,6 +125,8 @@ class RunDirectory:
         present = [name for name in _OURS if (self.path / name).exists()]
         if not present or overwrite:
             return
+        if self.config.exists():
+            self._check_same(config)
         if not resume:
             state = "a finished run" if self.done else "an unfinished run"
             raise RunDirectoryError(
@@ -132,8 +134,6 @@ class RunDirectory:
                 f"continues it, --overwrite deletes it and starts again, --root DIR writes "
                 f"elsewhere."
             )
-        if self.config.exists():
-            self._check_same(config)
 
     def _check_same(self, config: RunConfig) -> None:
         try:

@@ -84,4 +84,5 @@ class MetricsFile:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self.path):  # a full disk may be noticed only now
+            self._file.close()

@@ -39,13 +39,15 @@ def train(
     tensorboard: bool = False,
     checkpoint_seconds: float = 60.0,
     env: Any = None,
+    place: Path | None = None,
 ) -> Path:
     """Return the run directory, after training every seed of `config`.
 
     resume: continue what is there, to the byte as if it had never stopped where the environment is
     in JAX; starts from the beginning where there is nothing, and does nothing where all is done.
     overwrite: delete what is there. env: the environment or task itself, where its name is not in
-    the catalogue. checkpoint_seconds: the least time between two checkpoints.
+    the catalogue. checkpoint_seconds: the least time between two checkpoints. place: the run
+    directory itself, in place of the one that `root` and the configuration decide.
 
     Raises RunDirectoryError, CheckpointError, NotEnoughMemory, Incompatible, UnknownName before the
     run starts; BadEnvironmentData, with what was learned saved; Interrupted after Ctrl-C.
@@ -54,7 +56,7 @@ def train(
     use_compilation_cache()
     if tensorboard:
         check_installed()
-    directory = RunDirectory(config.directory(root))
+    directory = RunDirectory(config.directory(root) if place is None else place)
     directory.check_free(config, resume, overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     total = config.iterations * config.env_steps_per_iteration * config.seeds
@@ -81,10 +83,9 @@ def resume_run(run_dir: str | Path, *, extra: tuple[type, ...] = (), **options: 
 
     extra: classes of the caller's own that its configuration names.
     """
-    path = Path(run_dir).absolute()
+    path = Path(run_dir).resolve()  # it may have been moved or renamed since
     config = RunDirectory(path).read_config(extra)
-    root = path.parents[2]
-    return train(config, root, resume=True, **options)
+    return train(config, resume=True, place=path, **options)
 
 
 class _Run:
@@ -139,6 +140,12 @@ class _Run:
         if self.stop.requested:
             self.interrupted()
         self.finish()
+        if self.stop.requested:  # during the film: this run is whole, and no other shall begin
+            raise Interrupted(
+                self.directory.path,
+                f"Stopped. {self.directory.path} had just finished.",
+                self.stop.signal_number or 2,
+            )
 
     @property
     def env_steps(self) -> int:

@@ -164,6 +164,25 @@ def test_second_order_gain_is_the_kl_of_one_small_newton_step():
     np.testing.assert_allclose(exact, closed, rtol=0.03)
 
 
+def test_one_small_gradient_step_ranks_transitions_as_the_second_order_does():
+    experience = rollout(60)
+    settings: dict[str, Any] = dict(hidden=(8,), pool_size=256, min_pool_size=8)
+    second = VIME(**settings)
+    state, _ = fitted(second, [experience])
+    expected, _ = jax.jit(second.score)(state, jax.random.key(3), experience)
+    rank = {}
+    for optimizer in ("sgd", "adam"):
+        bonus = VIME(
+            **settings, method="gradient_steps", gain_steps=1, gain_optimizer=optimizer,
+            step_size=1e-2,
+        )  # fmt: skip
+        paid, _ = jax.jit(bonus.score)(state, jax.random.key(3), experience)
+        ranks = [np.argsort(np.argsort(np.ravel(gain))) for gain in (expected, paid)]
+        rank[optimizer] = np.corrcoef(ranks)[0, 1]  # Spearman's
+    assert rank["sgd"] > 0.98
+    assert rank["adam"] < 0.7  # its first step is of one size for all
+
+
 def test_gradient_steps_start_from_the_same_posterior_for_every_row():
     bonus = VIME(hidden=(4,), method="gradient_steps", pool_size=64, min_pool_size=8, gain_steps=3)
     experience = rollout(8)

@@ -95,6 +95,21 @@ def test_hessian_of_the_kl_is_diagonal_with_the_curvature_that_the_gain_uses():
     )
 
 
+def test_weights_that_are_certain_gain_nothing_and_keep_gradients_finite():
+    network, params = network_and_posterior((4,), 2)
+    for layer in params.values():
+        layer["rho"] = jnp.full_like(layer["rho"], -200.0)  # σ = 0 in float32
+    x, y = jnp.ones((3, 4)), jnp.zeros((3, 2))
+    noise = network.draw_noise(jax.random.key(0), 1, 1)
+    gain = bayes.information_gain(network, params, x, y, noise, likelihood_std=1.0, step_size=0.1)
+    np.testing.assert_allclose(gain, 0.0, atol=1e-25)
+
+    def fit(params):
+        return jnp.square(network.run(params, x, noise)[0] - y[None]).sum()
+
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.grad(fit)(params)))
+
+
 def test_softplus_inverse_is_the_inverse_and_does_not_overflow():
     for std in (1e-4, 0.5, 30.0, 1000.0):
         np.testing.assert_allclose(np.logaddexp(0.0, bayes.softplus_inverse(std)), std, rtol=1e-9)

@@ -27,7 +27,9 @@ class MedianRatio:
     The rollout under way is counted first, as in the VIME authors' code (openai/vime,
     `kl_previous`). A rollout whose median is zero (nothing learnt yet, nothing paid) is not
     counted, and pays zero while there is nothing to divide by. Constant factors of the bonus
-    (VIME's λ², its ½) cancel.
+    (VIME's λ², its ½) cancel, and so would a `Scale` inside; a `Decay` inside would cancel while it
+    lasts. Put them outside: Scale(MedianRatio(VIME()), 1e-4). Only the median is near 1: where most
+    transitions have become alike, the others are paid many times that (`Clip` bounds it).
     """
 
     bonus: Bonus

@@ -1,5 +1,6 @@
 """VIME: variational information maximizing exploration (Houthooft et al., arXiv 1605.09674)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,6 +16,10 @@ from explorax.nets import bayes
 
 METHODS = ("second_order", "gradient_steps")
 GAINS = ("information", "compression")
+OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "sgd": optax.sgd,
+}
 
 
 @dataclass(frozen=True)
@@ -24,17 +29,17 @@ class VIME:
     r_int(s, a, s') = KL[q_φ' ‖ q_φ] with φ' the posterior after (s, a, s') and φ the one before,
     fitted through the last rollout (Algorithm 1). `method="second_order"` is Eq. 16,
     ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ, for the price of a backward pass; "gradient_steps" is Eq. 12, `gain_steps`
-    Adam steps of size λ on KL[q_φ'‖q_φ] − E log p(s'|s, a; θ) for every transition from the same φ,
-    then the exact KL.
+    steps of size λ on KL[q_φ'‖q_φ] − E log p(s'|s, a; θ) for every transition from the same φ, then
+    the exact KL.
 
     Raw gains fall by many orders of magnitude as the model learns: wrap in `MedianRatio` or
     `RunningMean`, and `Scale` by the paper's η.
 
-    Deviations from the authors' code, all of which `VIME.paper()` leaves as the paper has them:
-    episode ends are respected (`cross_episodes=True` pairs the last step of an episode with the
-    first observation of the next, as they do); Eq. 16's ½ is kept, which they drop (it cancels in
-    the normaliser); moments are of all transitions seen, without their pool's all-zero row;
-    continuous actions are clipped to what the environment executes.
+    Deviations from the authors' code: episode ends are respected (`cross_episodes=True`, and
+    `VIME.paper()`, pair the last step of an episode with the first observation of the next, as they
+    do); Eq. 16's ½ is kept, which they drop (it cancels in the normaliser); moments are of all
+    transitions seen, without their pool's all-zero row; continuous actions are clipped to what the
+    environment executes.
     """
 
     hidden: tuple[int, ...] = (32,)
@@ -51,7 +56,7 @@ class VIME:
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
     learning_rate: float = 3e-3  # Adam
     batch_size: int = 50
-    updates_per_step: float = 0.004  # minibatches per env step of a rollout
+    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
     pool_size: int = 100_000  # transitions, first in first out
     min_pool_size: int = 500
     cross_episodes: bool = False
@@ -60,7 +65,10 @@ class VIME:
     method: str = "second_order"
     step_size: float = 0.01  # λ
     gain_steps: int = 5  # for "gradient_steps"
-    gain: str = "information"  # KL[new‖old], or "compression": KL[old‖new]
+    # For "gradient_steps": "adam", as the authors, or "sgd". Adam's first steps are of size λ
+    # whatever the gradient, so that its gain says more of where than of how much was learnt.
+    gain_optimizer: str = "adam"
+    gain: str = "information"  # KL[new‖old], or "compression": KL[old‖new]; second order: the same
     clip: float = 1000.0  # of the raw gain, nats
 
     def __post_init__(self) -> None:
@@ -68,6 +76,8 @@ class VIME:
         self._model.validate(self)
         require(self.method in METHODS, self, "method", f"one of {METHODS}")
         require(self.gain in GAINS, self, "gain", f"one of {GAINS}")
+        known = self.gain_optimizer in OPTIMIZERS
+        require(known, self, "gain_optimizer", f"one of {tuple(OPTIMIZERS)}")
         require(0 < self.step_size < float("inf"), self, "step_size", "positive and finite")
         require(self.gain_steps >= 1, self, "gain_steps", "at least 1")
         require(self.clip > 0, self, "clip", "positive")
@@ -128,7 +138,7 @@ class VIME:
             gain = gain_by_gradient_steps(
                 *arguments,
                 likelihood_std=likelihood_std,
-                optimizer=optax.adam(self.step_size),
+                optimizer=OPTIMIZERS[self.gain_optimizer](self.step_size),
                 steps=self.gain_steps,
                 compression=self.gain == "compression",
             )

@@ -63,7 +63,7 @@ class MountainCar:
     """Push a car left, not at all or right: −1 per step until it is on the hill.
 
     Equal to Gymnasium's MountainCar-v0 (Moore 1990; Sutton and Barto 2018, example 10.1).
-    An episode that reaches the flag returns more than −200.
+    An episode that reaches the flag before its last step, the 200th, returns more than −200.
     """
 
     obs = CAR_OBS

@@ -19,6 +19,8 @@ from explorax.core.protocols import Key
 from explorax.core.pytree import pytree
 from explorax.nets.mlp import ACTIVATIONS
 
+FLOOR = 1e-30  # of the variance of a pre-activation
+
 Params: TypeAlias = Any  # {"layer_0": Posterior-shaped dict, ...}
 Noise: TypeAlias = tuple[jax.Array, ...]  # per layer [K, B, J], or [K, 1, J] shared by all rows
 
@@ -53,7 +55,8 @@ class BayesianDense(nn.Module):
         rho = self.param("rho", nn.initializers.constant(softplus_inverse(self.std)), shape)
         squared = jnp.square(jax.nn.softplus(rho))
         located = jnp.dot(x, mean[:-1]) + _like(mean[-1], x)
-        variance = jnp.dot(jnp.square(x), squared[:-1]) + _like(squared[-1], x)
+        # The floor changes no variance that float32 can tell from 0, where √ has no slope.
+        variance = jnp.dot(jnp.square(x), squared[:-1]) + _like(squared[-1] + FLOOR, x)
         spread = jnp.sqrt(variance)
         if located.ndim < noise.ndim:  # the first layer's rows are the same for all K samples
             located, spread = located[None], spread[None]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drifter import Drifter
@@ -26,6 +27,19 @@ class ShortCar(ex.MountainCar):
 
 
 SMALL = {"env_steps": 200, "num_envs": 2, "progress": False, "film": False, "log_points": 4}
+
+
+def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compare = ex.compare
+
+    def shorter(**given: Any) -> Any:
+        less: dict[str, Any] = {"env_steps": 5_000, "seeds": 2, "film": False, "root": tmp_path}
+        return compare(**{**given, **less})
+
+    monkeypatch.setattr(ex, "compare", shorter, raising=False)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "quickstart.py"))
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_importing_explorax_imports_nothing_heavy() -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from explorax._version import __version__
 
-if TYPE_CHECKING:  # what __getattr__ finds; the stars are the catalogues, for editors only
+# What __getattr__ finds, for type checkers and editors. F403 forbids stars because nobody sees
+# what they import; here it is the `__all__` of each catalogue, and nothing runs.
+if TYPE_CHECKING:
     from explorax.agents import *  # noqa: F403
     from explorax.api import compare, load, make, parse, train
     from explorax.behaviors import *  # noqa: F403

@@ -178,7 +178,7 @@ def test_one_small_gradient_step_ranks_transitions_as_the_second_order_does():
         )  # fmt: skip
         paid, _ = jax.jit(bonus.score)(state, jax.random.key(3), experience)
         ranks = [np.argsort(np.argsort(np.ravel(gain))) for gain in (expected, paid)]
-        rank[optimizer] = np.corrcoef(ranks)[0, 1]  # Spearman's
+        rank[optimizer] = float(np.corrcoef(ranks[0], ranks[1]).min())  # Spearman's
     assert rank["sgd"] > 0.98
     assert rank["adam"] < 0.7  # its first step is of one size for all
 

@@ -18,6 +18,7 @@ from explorax.core.errors import Incompatible
 from explorax.core.protocols import Percept
 from explorax.envs.probes import ProbeAction, ProbeBoth, ProbeDelay
 from explorax.envs.task import Batched
+from explorax.run import checkpoint
 
 ON_POLICY: dict[str, Any] = dict(
     rollout_length=10, hidden=(16,), value_hidden=(16,), value_minibatches=2, init_std=0.5
@@ -96,3 +97,21 @@ def test_critics_discount_a_delayed_reward(name, continuous):
 
 def test_every_agent_of_the_catalogue_is_held_to_the_contract():
     assert {type(agent).__name__ for agent in AGENTS.values()} == set(explorax.agents.__all__)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_saved_agent_is_the_same_agent(name, tmp_path):
+    agent, env = AGENTS[name], Batched(ProbeAction(), ENVS)
+    start = jax.jit(partial(loop.start, env, agent, NoBonus()))
+    chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), 2))
+    training, _ = chunk(start(jax.random.key(0)))
+    checkpoint.save(tmp_path, training, digest="d", seed=0, chunk=1, metrics_bytes=0)
+    header = checkpoint.latest(tmp_path, "d", 0)
+    assert header is not None
+    restored = checkpoint.restore(header, jax.eval_shape(start, jax.random.key(0)))
+    before, _ = chunk(training)
+    after, _ = chunk(restored)
+    for one, other in zip(
+        jax.tree.leaves(before.learner.agent), jax.tree.leaves(after.learner.agent), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

@@ -33,7 +33,9 @@ DRAWN = {
             "dqn-visits": "dqn-mountain-car-visits",
         }
     },
-    "deep_sea": {"deep_sea/20": {"returns": "deep-sea-returns", "trpo-visits": "deep-sea-visits"}},
+    "deep_sea": {
+        "deep_sea/20": {"first-success": "deep-sea-success", "trpo-visits": "deep-sea-visits"}
+    },
 }
 
 

@@ -1,9 +1,12 @@
 """VIME's settings over several tasks: train what is missing, tabulate, draw first successes.
 
 python benchmarks/vime_settings.py ROOT FIGURE        (20 seeds for each setting and task)
+
+Maps of the bonus for two of the settings are drawn beside FIGURE.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import common
@@ -13,6 +16,7 @@ from matplotlib.figure import Figure
 import explorax as ex
 from explorax.core.protocols import Agent, Bonus
 from explorax.presets import Experiment
+from explorax.report import save_figures
 from explorax.result import Result
 
 FIT = {
@@ -54,6 +58,9 @@ DRAWN = {
     "default, η = 1e-3": "#e69f00",
     "default, η = 1e-3 decayed": "#56b4e9",
 }
+
+
+MAPPED = {"vime-raw-inputs-bonus": "raw inputs", "vime-dataset-elbo-bonus": "true ELBO, 100 × 50"}
 
 
 def scaled(bonus: Bonus, eta: float) -> Bonus:
@@ -110,6 +117,13 @@ def draw(done: dict[str, Result], figure: str) -> None:
     page.savefig(figure, dpi=160)
 
 
+def draw_bonus(result: Result, figure: Path) -> None:
+    """Draw where the bonus of a run is high over the state space."""
+    with tempfile.TemporaryDirectory() as folder:
+        (made,) = [path for path in save_figures(result.directory, folder) if "bonus" in path.stem]
+        figure.write_bytes(made.read_bytes())
+
+
 def main(root: str, figure: str) -> None:
     table = []
     for task, (_, _, eta, _) in TASKS.items():
@@ -119,6 +133,8 @@ def main(root: str, figure: str) -> None:
         table += [cells(task, name, result) for name, result in done.items()]
         if more:
             draw(done, figure)
+            for name, setting in MAPPED.items():
+                draw_bonus(done[setting], Path(figure).with_name(f"{name}.png"))
     common.write(
         "vime_settings",
         "VIME's settings over several tasks, 20 seeds each",

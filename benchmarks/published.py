@@ -25,7 +25,7 @@ DRAWN = {
             "trpo-visits": "weak-mountain-car-visits",
             "trpo-vime-bonus": "weak-mountain-car-bonus",
         },
-        BALANCING: {"returns": "swing-up-returns", "trpo-visits": "swing-up-visits"},
+        BALANCING: {"returns": "swing-up-returns"},
     },
     "dqn_mountain_car": {
         "mountain_car": {
@@ -49,22 +49,20 @@ def draw(done: Comparison, env: str, names: dict[str, str]) -> None:
 
 
 def draw_tail(done: Comparison) -> None:
-    """Draw how the bonus outgrows its η where most transitions have become alike."""
+    """Draw how the bonus outgrows its η where most transitions have become alike (medians)."""
     page = Figure(figsize=(8.4, 3.2), layout="constrained")
     axes = page.subplots(1, 2)
-    for row in done.rows:
-        if (
-            row.run.env == BALANCING
-            and row.name.has_bonus
-            and "PredictionError" not in row.run.bonus
-        ):
-            clipped = "Clip" in row.run.bonus
-            means = row.run.metrics.groupby("env_steps")[["bonus_mean", "bonus_max"]].median()
-            label, colour = ("clipped at 10 medians", "#0072b2") if clipped else (
-                "as it is", "#d55e00")  # fmt: skip
-            for panel, (name, values) in zip(axes, means.items(), strict=True):
+    agents = {run.agent for run in done.runs if "Clip" in run.bonus}  # the one with both
+    for run in done.runs:
+        if run.env == BALANCING and run.agent in agents and "VIME" in run.bonus:
+            clipped = "Clip" in run.bonus
+            sizes = run.metrics.groupby("env_steps")[["bonus_mean", "bonus_max"]].median()
+            label = "clipped at 10 medians" if clipped else "as it is"
+            for panel, (name, values) in zip(axes, sizes.items(), strict=True):
+                colour = "#0072b2" if clipped else "#d55e00"
                 panel.plot(values.index / 1e6, values, color=colour, linewidth=2, label=label)
-                panel.set_ylabel(f"{str(name).split('_')[1]} bonus of a step, median of seeds")
+                what = "mean" if str(name).endswith("mean") else "largest"
+                panel.set_ylabel(f"{what} bonus of a step")
     for panel in axes:
         panel.axhline(1e-3, color="#6b7280", linestyle=":", label="η")
         panel.set_yscale("log")

@@ -65,7 +65,8 @@ class Compare:
 
     explorax compare --preset demo --budget 0.1
 
-    explorax compare --env deep_sea/10 --agent "DQN()" --bonus NoBonus --bonus VIME --seeds 5
+    explorax compare --env deep_sea/10 --agent "DQN()" --seeds 5 \\
+        --bonus NoBonus --bonus "Scale(MedianRatio(VIME()), 0.01)"
 
     Runs that are finished are kept and interrupted ones go on, so the same command continues.
     """

@@ -60,7 +60,7 @@ def train(
     directory.check_free(config, resume, overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     total = config.iterations * config.env_steps_per_iteration * config.seeds
-    title = f"{config.env} {directory.path.parent.name}"
+    title = f"{config.env} {config.directory(root).parent.name}"
     with Progress(title, total, progress) as shown, listening() as stop:
         if resume and directory.done:
             shown.note(f"Nothing to do: {directory.path} is finished.")

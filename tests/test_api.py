@@ -67,9 +67,9 @@ def test_the_top_level_holds_every_catalogue() -> None:
 
 def test_a_misspelt_name_tells_the_nearest() -> None:
     with pytest.raises(AttributeError, match="Did you mean 'MedianRatio'"):
-        _ = ex.MedianRati  # type: ignore[attr-defined]
+        _ = ex.MedianRati  # type: ignore[attr-defined]  (there is none: that is the test)
     with pytest.raises(AttributeError):
-        _ = ex.__wrapped__  # type: ignore[attr-defined]
+        _ = ex.__wrapped__  # type: ignore[attr-defined]  (as above)
     assert not hasattr(ex, "_nothing")
 
 
@@ -103,7 +103,7 @@ def test_training_gives_a_result_that_load_finds_again(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused_before_the_run(tmp_path: Path) -> None:
     def train(**changes: object) -> None:
         parts = {"env": ShortCar(), "agent": Drifter(), "bonus": COUNT, "root": tmp_path}
-        ex.train(**(parts | SMALL | changes))  # type: ignore[arg-type]
+        ex.train(**(parts | SMALL | changes))  # type: ignore[arg-type]  (values of mixed types)
 
     with pytest.raises(UnknownName, match="Did you mean 'VIME'"):
         train(bonus="VIMES()")

@@ -1,7 +1,7 @@
 """The functions of `import explorax as ex`.
 
-What reads results (pandas, scipy, matplotlib) is imported after the training and not before: a
-second sooner to the first line of progress.
+What reads results (pandas, scipy, matplotlib) is imported after the training and not before it, so
+that the first line of progress comes sooner.
 """
 
 from collections.abc import Iterable, Sequence

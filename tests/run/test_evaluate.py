@@ -104,7 +104,7 @@ def test_the_film_shows_an_episode_of_the_typical_seed(run: Path) -> None:
     with Image.open(run / "films" / record["file"]) as gif:
         assert gif.size == (40, 30)
         durations = []
-        for frame in range(gif.n_frames):  # pyright: ignore[reportAttributeAccessIssue]
+        for frame in range(gif.n_frames):  # pyright: ignore[reportAttributeAccessIssue]  (GIFs do)
             gif.seek(frame)
             durations.append(gif.info["duration"])
         assert gif.info["loop"] == 0
@@ -133,7 +133,7 @@ def test_a_large_film_is_made_smaller() -> None:
     assert len(data) <= LARGEST_BYTES
     with Image.open(io.BytesIO(data)) as gif:
         assert gif.size[0] < 320
-        assert gif.n_frames == 60  # pyright: ignore[reportAttributeAccessIssue]
+        assert gif.n_frames == 60  # pyright: ignore[reportAttributeAccessIssue]  (GIFs do)
 
 
 def test_event_files_on_request(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ def check_bonus_reaches_the_learner(agent, bonus):
 
 @pytest.mark.parametrize(
     ("name", "replayable"),
-    [*((name, True) for name in AGENTS), *((name, False) for name in AGENTS if "DQN" in name)],
+    [
+        *((name, True) for name in AGENTS),
+        *((name, False) for name in AGENTS if isinstance(AGENTS[name], DQN)),
+    ],
 )
 def test_reward_with_bonus_trains_as_their_sum_does(name, replayable):
     check_bonus_reaches_the_learner(AGENTS[name], PaysPosition(replayable))

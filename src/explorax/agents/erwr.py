@@ -12,7 +12,6 @@ from explorax.agents.on_policy import State
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import replace
-from explorax.core.settings import check_types
 
 
 def positive_weights(advantage: jax.Array) -> jax.Array:
@@ -52,7 +51,6 @@ class ERWR:
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
 
     def __post_init__(self) -> None:
-        check_types(self)
         on_policy.validate(self)
         for field in ("iterations", "memory", "backtrack_steps"):
             require(getattr(self, field) > 0, self, field, "greater than 0")

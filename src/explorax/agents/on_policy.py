@@ -16,6 +16,7 @@ import optax
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Box, Key, Metrics, Percept, Rollout, Spec
 from explorax.core.pytree import pytree, replace
+from explorax.core.settings import check_types
 from explorax.nets.mlp import ACTIVATIONS, MLP
 from explorax.ops import moments as running
 from explorax.ops.distributions import Categorical, Distribution, Gaussian
@@ -94,7 +95,8 @@ class Batch:
 
 
 def validate(settings: Settings) -> None:
-    """Raise InvalidSetting for a value that a shared field cannot take."""
+    """Raise InvalidSetting for a type that a field, or a value that a shared one, cannot take."""
+    check_types(settings)
     positive = "rollout_length value_epochs value_minibatches init_std value_learning_rate".split()
     for field in positive:
         require(0 < getattr(settings, field) < math.inf, settings, field, "greater than 0, finite")
@@ -104,7 +106,7 @@ def validate(settings: Settings) -> None:
         require(0 <= getattr(settings, field) < math.inf, settings, field, "0 or more, finite")
     for field in ("hidden", "value_hidden"):
         widths = getattr(settings, field)
-        good = isinstance(widths, tuple) and all(isinstance(w, int) and w > 0 for w in widths)
+        good = all(width > 0 for width in widths)
         require(good, settings, field, "a tuple of positive whole numbers, such as (32,) or ()")
     known = " or ".join(map(repr, ACTIVATIONS))
     require(settings.activation in ACTIVATIONS, settings, "activation", known)

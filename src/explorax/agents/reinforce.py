@@ -11,7 +11,6 @@ from explorax.agents.on_policy import State
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import replace
-from explorax.core.settings import check_types
 
 _OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd}
 
@@ -47,7 +46,6 @@ class REINFORCE:
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
 
     def __post_init__(self) -> None:
-        check_types(self)
         on_policy.validate(self)
         require(self.learning_rate > 0, self, "learning_rate", "greater than 0")
         known = " or ".join(map(repr, _OPTIMIZERS))

@@ -12,7 +12,6 @@ from explorax.agents.on_policy import State
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import replace
-from explorax.core.settings import check_types
 from explorax.ops.distributions import Distribution
 from explorax.ops.trust_region import fisher_product, line_search, natural_step
 
@@ -55,7 +54,6 @@ class TRPO:
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
 
     def __post_init__(self) -> None:
-        check_types(self)
         on_policy.validate(self)
         for field in ("max_kl", "cg_iterations", "cg_subsample", "backtrack_steps"):
             require(getattr(self, field) > 0, self, field, "greater than 0")

@@ -64,9 +64,8 @@ def lambda_returns(
     G_t = r_t + γ (1 − terminated_t) [(1 − λ) V(s'_t) + λ G_{t+1}]
 
     with G_{t+1} replaced by V(s'_t) where the episode or the rollout is cut. λ = 1 gives the
-    discounted return, Monte Carlo where `next_value` is zero; λ = 0 the one-step return.
-    Equals `gae` + V(s_t)
-    when V(s'_t) = V(s_{t+1}) within episodes, as it is for values of one function.
+    discounted return, Monte Carlo where `next_value` is zero; λ = 0 the one-step return. Equals
+    `gae` + V(s_t) when V(s'_t) = V(s_{t+1}) within episodes, as it is for values of one function.
     """
     last = jnp.arange(reward.shape[0])[:, None] == reward.shape[0] - 1
     cut = terminated | truncated | last

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from explorax import loop
-from explorax.agents import on_policy
+from explorax.agents import critic, on_policy
 from explorax.agents.erwr import ERWR
 from explorax.agents.reinforce import REINFORCE
 from explorax.agents.trpo import TRPO
@@ -192,7 +192,7 @@ def test_advantages_use_the_value_of_the_true_successor():
     batch = jax.jit(partial(on_policy.prepare, agent))(state, rollout)
 
     def v(obs):
-        return on_policy.values(agent, state.critic, on_policy.features(agent, state, obs))
+        return critic.values(agent, state.critic, on_policy.features(agent, state, obs))
 
     successor = jnp.where(rollout.terminated, 0.0, v(rollout.next_obs))
     want = rollout.reward + 0.5 * successor - v(rollout.obs)
@@ -217,9 +217,9 @@ def test_rescaling_the_critic_leaves_its_predictions_alone():
     state, rollout = experience(agent, "continuous")
     seen = on_policy.features(agent, state, rollout.obs)
     target = 50.0 + 30.0 * rollout.reward
-    moved = on_policy._rescaled(state.critic, target)
+    moved = critic._rescaled(state.critic, target)
     assert abs(moved.mean - state.critic.mean) > 10.0
-    value = jax.jit(partial(on_policy.values, agent))
+    value = jax.jit(partial(critic.values, agent))
     before, after = value(state.critic, seen), value(moved, seen)
     np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-4)
 
@@ -243,7 +243,7 @@ def test_values_see_the_discount_and_stop_at_the_end():
     agent = with_settings(SMALL[1], discount=0.6, value_epochs=10)
     state = trained(agent, ProbeDelay(), 60)
     obs = jnp.array([[-1.0], [1.0]])
-    value = on_policy.values(agent, state.critic, on_policy.features(agent, state, obs))
+    value = critic.values(agent, state.critic, on_policy.features(agent, state, obs))
     np.testing.assert_allclose(value, [0.6, 1.0], atol=0.05)
 
 

@@ -82,7 +82,7 @@ def test_agents_find_the_best_action(name, probe, continuous):
 @pytest.mark.parametrize("name", ["TRPO", "REINFORCE", "ERWR"])
 def test_critics_discount_a_delayed_reward(name, continuous):
     """V(first step) = γ, V(second step) = 1; DQN's values are held to this in its own tests."""
-    from explorax.agents import on_policy
+    from explorax.agents import critic, on_policy
 
     agent = dataclasses.replace(AGENTS[name], discount=0.5)
     task = ProbeDelay(continuous=continuous)
@@ -90,7 +90,7 @@ def test_critics_discount_a_delayed_reward(name, continuous):
     state = training.learner.agent
     obs = jnp.asarray([[-1.0], [1.0]])
     value = jax.jit(
-        lambda: on_policy.values(agent, state.critic, on_policy.features(agent, state, obs))
+        lambda: critic.values(agent, state.critic, on_policy.features(agent, state, obs))
     )()
     np.testing.assert_allclose(value, [0.5, 1.0], atol=0.03)
 

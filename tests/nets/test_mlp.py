@@ -19,7 +19,9 @@ def test_equals_matrix_products_on_any_leading_axes(activation, lead):
         h = h @ np.asarray(layers[name]["kernel"]) + np.asarray(layers[name]["bias"])
         h = np.tanh(h) if activation == "tanh" else np.maximum(h, 0.0)
     want = h @ np.asarray(layers["output"]["kernel"]) + np.asarray(layers["output"]["bias"])
-    np.testing.assert_allclose(jax.jit(net.apply)(params, x), want, rtol=1e-4, atol=1e-5)
+    out, last_hidden = jax.jit(net.run)(params, x)
+    np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(last_hidden, h, rtol=1e-4, atol=1e-5)
 
 
 def test_output_scale_scales_the_first_output_and_zero_silences_it():
@@ -27,7 +29,7 @@ def test_output_scale_scales_the_first_output_and_zero_silences_it():
     outs = {}
     for scale in (1.0, 0.1, 0.0):
         net = MLP((8,), 2, output_scale=scale)
-        outs[scale] = np.asarray(net.apply(net.init(jax.random.key(0), x), x))
+        outs[scale] = np.asarray(net.run(net.init(jax.random.key(0), x), x)[0])
     np.testing.assert_allclose(outs[0.1], 0.1 * outs[1.0], rtol=1e-4)
     assert np.abs(outs[1.0]).max() > 0.01
     np.testing.assert_array_equal(outs[0.0], 0.0)
@@ -37,5 +39,5 @@ def test_without_hidden_layers_it_is_linear():
     net = MLP((), 2)
     x = jnp.arange(6.0).reshape(2, 3)
     params = net.init(jax.random.key(0), x)
-    one, two = np.asarray(net.apply(params, x)), np.asarray(net.apply(params, 2.0 * x))
+    one, two = (np.asarray(net.run(params, each)[0]) for each in (x, 2.0 * x))
     np.testing.assert_allclose(two, 2.0 * one, rtol=1e-5)

@@ -50,7 +50,7 @@ def policy(discrete):
 
     def distribution(parameters):
         tree = unravel(parameters)
-        out = net.apply(tree["net"], rows)
+        out, _ = net.run(tree["net"], rows)
         assert isinstance(out, jax.Array)
         if discrete:
             return Categorical(out)

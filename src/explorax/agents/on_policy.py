@@ -7,12 +7,14 @@ at the end of `learn`: the learner sees exactly what the actor saw.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from explorax.agents import critic as critics
+from explorax.agents.settings import Settings
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Box, Key, Metrics, Percept, Rollout, Spec
 from explorax.core.pytree import pytree, replace
@@ -24,62 +26,14 @@ from explorax.ops.moments import Moments
 from explorax.ops.returns import gae, lambda_returns
 
 MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
-TARGET_RATE = 0.3  # weight of a new batch in the critic's running target mean and deviation
-
-
-class Settings(Protocol):
-    """The fields that every on-policy agent has."""
-
-    @property
-    def rollout_length(self) -> int: ...
-    @property
-    def hidden(self) -> tuple[int, ...]: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def init_std(self) -> float: ...
-    @property
-    def init_mean_scale(self) -> float: ...
-    @property
-    def discount(self) -> float: ...
-    @property
-    def gae_lambda(self) -> float: ...
-    @property
-    def entropy_coef(self) -> float: ...
-    @property
-    def bonus_scale(self) -> float: ...
-    @property
-    def normalize_obs(self) -> bool: ...
-    @property
-    def normalize_advantages(self) -> bool: ...
-    @property
-    def value_hidden(self) -> tuple[int, ...]: ...
-    @property
-    def value_learning_rate(self) -> float: ...
-    @property
-    def value_epochs(self) -> int: ...
-    @property
-    def value_minibatches(self) -> int: ...
-    @property
-    def baseline_on_extrinsic(self) -> bool: ...
-
-
-@pytree
-class Critic:
-    """A value function whose network predicts (V − mean)/std."""
-
-    params: Any
-    optimizer: Any
-    mean: Any  # float32 [], running, of the targets
-    std: Any
-    batches: Any  # float32 [], fits so far
 
 
 @pytree
 class State:
     policy: Any  # {"network": ...}, and "log_std" [*action_shape] where actions are continuous
     optimizer: Any  # of the policy; () where there is none
-    critic: Critic
+    critic: critics.Critic
+    bonus_critic: Any  # a Critic of the bonus alone; () without `bonus_discount`
     obs_moments: Moments
 
 
@@ -92,6 +46,7 @@ class Batch:
     advantage: Any
     target: Any  # what the critic is fitted to
     value: Any  # what it said
+    bonus_target: Any = ()  # the same of the bonus's critic
 
 
 def validate(settings: Settings) -> None:
@@ -108,16 +63,17 @@ def validate(settings: Settings) -> None:
         widths = getattr(settings, field)
         good = all(width > 0 for width in widths)
         require(good, settings, field, "a tuple of positive whole numbers, such as (32,) or ()")
+    discount = settings.bonus_discount
+    good = discount is None or 0 <= discount <= 1
+    require(good, settings, "bonus_discount", "between 0 and 1, or None for one critic of both")
+    good = settings.bonus_episodic or discount is not None
+    require(good, settings, "bonus_episodic", "True without a bonus_discount such as 0.99")
     known = " or ".join(map(repr, ACTIVATIONS))
     require(settings.activation in ACTIVATIONS, settings, "activation", known)
 
 
 def policy_net(settings: Settings, outputs: int) -> MLP:
     return MLP(settings.hidden, outputs, settings.activation, settings.init_mean_scale)
-
-
-def value_net(settings: Settings) -> MLP:
-    return MLP(settings.value_hidden, 1, settings.activation, 0.0)  # starts at V = 0
 
 
 def init(
@@ -140,12 +96,12 @@ def init(
     policy: dict[str, Any] = {"network": policy_net(settings, outputs).init(key_policy, features)}
     if box is not None:
         policy["log_std"] = jnp.full(box.shape, math.log(settings.init_std))
-    value = value_net(settings).init(key_value, features)
-    zero, one = jnp.float32(0), jnp.float32(1)
+    two, key_bonus = settings.bonus_discount is not None, jax.random.fold_in(key_value, 1)
     return State(
         policy=policy,
         optimizer=() if optimizer is None else optimizer.init(policy),
-        critic=Critic(value, _critic_optimizer(settings).init(value), zero, one, zero),
+        critic=critics.init(settings, key_value, features),
+        bonus_critic=critics.init(settings, key_bonus, features) if two else (),
         obs_moments=running.empty(spec.obs.shape),
     )
 
@@ -157,56 +113,87 @@ def features(settings: Settings, state: State, obs: jax.Array) -> jax.Array:
 
 def distribution(settings: Settings, policy: Any, features: jax.Array) -> Distribution:
     """Return the policy's distribution at features [..., D]."""
+    return _distribution_and_latent(settings, policy, features)[0]
+
+
+def _distribution_and_latent(
+    settings: Settings, policy: Any, features: jax.Array
+) -> tuple[Distribution, jax.Array]:
     outputs = policy["network"]["params"]["output"]["bias"].shape[0]
-    out = policy_net(settings, outputs).apply(policy["network"], features)
-    assert isinstance(out, jax.Array)
+    out, latent = policy_net(settings, outputs).run(policy["network"], features)
     if "log_std" not in policy:
-        return Categorical(out)
+        return Categorical(out), latent
     log_std = jnp.maximum(policy["log_std"], MIN_LOG_STD).reshape((1,) * (out.ndim - 1) + (-1,))
-    return Gaussian(out, jnp.broadcast_to(log_std, out.shape))
+    return Gaussian(out, jnp.broadcast_to(log_std, out.shape)), latent
 
 
 def act(
     settings: Settings, state: State, key: Key, percept: Percept, greedy: bool
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Return (action [E, ...], {"log_prob": [E]})."""
-    policy = distribution(settings, state.policy, features(settings, state, percept.obs))
+    """Return (action [E, ...], {"log_prob": [E], "latent": [E, H]}).
+
+    The latent is the policy's last hidden layer: what it makes of the observation.
+    """
+    seen = features(settings, state, percept.obs)
+    policy, latent = _distribution_and_latent(settings, state.policy, seen)
     action = policy.mode() if greedy else policy.sample(key)
-    extras = {"log_prob": policy.log_prob(action)}
+    extras = {"log_prob": policy.log_prob(action), "latent": latent}
     if "log_std" in state.policy:
         action = action.reshape(*action.shape[:-1], *state.policy["log_std"].shape)
     return action, extras
-
-
-def values(settings: Settings, critic: Critic, features: jax.Array) -> jax.Array:
-    """Return V [...] at features [..., D]."""
-    out = value_net(settings).apply(critic.params, features)
-    assert isinstance(out, jax.Array)
-    return critic.mean + critic.std * out[..., 0]
 
 
 def prepare(settings: Settings, state: State, rollout: Rollout) -> Batch:
     """Return the batch: advantages of reward + bonus_scale · bonus, and the critic's targets.
 
     The critic is fitted to the λ-return of the same total reward, or with `baseline_on_extrinsic`
-    of the extrinsic reward alone, as VIME's released code does.
+    of the extrinsic reward alone, as VIME's released code does. With `bonus_discount` it is the
+    extrinsic reward's, and the bonus has a critic and a discount of its own (RND, arXiv 1810.12894,
+    section 2.3): A = A_reward + bonus_scale · A_bonus.
     """
     seen = features(settings, state, rollout.obs)
-    value = values(settings, state.critic, seen)
-    next_value = values(settings, state.critic, features(settings, state, rollout.next_obs))
-    total = rollout.reward + settings.bonus_scale * rollout.bonus
+    next_seen = features(settings, state, rollout.next_obs)
+    value = critics.values(settings, state.critic, seen)
+    next_value = critics.values(settings, state.critic, next_seen)
+    two = settings.bonus_discount is not None
+    total = rollout.reward if two else rollout.reward + settings.bonus_scale * rollout.bonus
     ends = (rollout.terminated, rollout.truncated, settings.discount, settings.gae_lambda)
     advantage = gae(total, value, next_value, *ends)
     if settings.baseline_on_extrinsic:
         target = lambda_returns(rollout.reward, next_value, *ends)
     else:
         target = advantage + value
+    bonus_target: Any = ()
+    if two:
+        bonus_advantage, bonus_target = _of_bonus(settings, state, rollout, seen, next_seen)
+        advantage = advantage + settings.bonus_scale * bonus_advantage
     if settings.normalize_advantages:
         advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     action = rollout.action
     if "log_std" in state.policy:
         action = action.reshape(*value.shape, -1)
-    return Batch(seen, action, advantage, target, value)
+    return Batch(seen, action, advantage, target, value, bonus_target)
+
+
+def _of_bonus(
+    settings: Settings, state: State, rollout: Rollout, seen: jax.Array, next_seen: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return (advantages, critic's targets) [T, E] of the bonus stream alone.
+
+    Unless `bonus_episodic`, an episode's end does not end the stream: what follows it is the next
+    episode's first observation, whose novelty counts (RND's `use_news=0`). After the rollout's last
+    row that observation is not there, and the true successor stands in.
+    """
+    assert settings.bonus_discount is not None
+    value = critics.values(settings, state.bonus_critic, seen)
+    next_value = critics.values(settings, state.bonus_critic, next_seen)
+    terminated, truncated = rollout.terminated, rollout.truncated
+    if not settings.bonus_episodic:
+        next_value = jnp.concatenate([value[1:], next_value[-1:]])
+        terminated = truncated = jnp.zeros_like(rollout.terminated)
+    ends = (terminated, truncated, settings.bonus_discount, settings.gae_lambda)
+    advantage = gae(rollout.bonus, value, next_value, *ends)
+    return advantage, advantage + value
 
 
 def policy_metrics(settings: Settings, old: Any, new: Any, batch: Batch) -> Metrics:
@@ -218,64 +205,6 @@ def policy_metrics(settings: Settings, old: Any, new: Any, batch: Batch) -> Metr
         "kl": before.kl(after).mean(),
         "surrogate_improvement": (jnp.expm1(log_ratio) * batch.advantage).mean(),
     }
-
-
-def _critic_optimizer(settings: Settings) -> optax.GradientTransformation:
-    return optax.adam(settings.value_learning_rate)
-
-
-def _rescaled(critic: Critic, target: jax.Array) -> Critic:
-    """Return the critic with its target mean and deviation moved towards those of `target`, and
-    its output layer changed so that it predicts what it did (PopArt, van Hasselt et al. 2016,
-    arXiv 1602.07714, section 2.2)."""
-    rate = jnp.maximum(TARGET_RATE, 1.0 / (critic.batches + 1.0))
-    mean = critic.mean + rate * (target.mean() - critic.mean)
-    square = (1.0 - rate) * jnp.square(critic.std) + rate * jnp.square(target - mean).mean()
-    std = jnp.maximum(jnp.sqrt(square), 1e-6)
-    layer = critic.params["params"]["output"]
-    ratio = critic.std / std
-    output = {
-        "kernel": layer["kernel"] * ratio,
-        "bias": layer["bias"] * ratio + (critic.mean - mean) / std,
-    }
-    params = {"params": {**critic.params["params"], "output": output}}
-    return replace(critic, params=params, mean=mean, std=std, batches=critic.batches + 1.0)
-
-
-def fit_critic(settings: Settings, critic: Critic, batch: Batch) -> Critic:
-    """Return the critic after `value_epochs` passes of Adam over the batch.
-
-    Of K minibatches, the k-th holds the time steps k, k + K, k + 2K, ... of every environment. Each
-    spans the whole rollout, which serves as well as a shuffle and saves its sort. K is the largest
-    divisor of the rollout's length that is at most `value_minibatches`.
-    """
-    steps = batch.target.shape[0]
-    most = min(settings.value_minibatches, steps)
-    count = next(k for k in range(most, 0, -1) if steps % k == 0)
-    critic = _rescaled(critic, batch.target)
-    net, optimizer = value_net(settings), _critic_optimizer(settings)
-    scaled = (batch.target - critic.mean) / critic.std
-
-    def loss(params: Any, features: jax.Array, target: jax.Array) -> jax.Array:
-        out = net.apply(params, features)
-        assert isinstance(out, jax.Array)
-        return 0.5 * jnp.square(out[..., 0] - target).mean()
-
-    def one(carry: tuple[Any, Any], rows: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
-        params, optimizer_state = carry
-        gradient = jax.grad(loss)(params, *rows)
-        change, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-        return (optax.apply_updates(params, change), optimizer_state), None
-
-    def minibatches(rows: jax.Array) -> jax.Array:
-        return rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1)
-
-    rows = (minibatches(batch.features), minibatches(scaled))
-    start = (critic.params, critic.optimizer)
-    (params, optimizer_state), _ = jax.lax.scan(
-        lambda carry, _: jax.lax.scan(one, carry, rows), start, None, settings.value_epochs
-    )
-    return replace(critic, params=params, optimizer=optimizer_state)
 
 
 def finish(
@@ -292,8 +221,13 @@ def finish(
     metrics = {"explained_variance": explained, "value_mean": batch.value.mean()}
     if "log_std" in state.policy:
         metrics["policy_std"] = jnp.exp(state.policy["log_std"]).mean()
-    critic = fit_critic(settings, state.critic, batch)
+    critic = critics.fit(settings, state.critic, batch.features, batch.target)
+    bonus_critic = state.bonus_critic
+    if settings.bonus_discount is not None:
+        bonus_critic = critics.fit(settings, bonus_critic, batch.features, batch.bonus_target)
+        metrics["bonus_value_mean"] = critics.values(settings, bonus_critic, batch.features).mean()
     moments = state.obs_moments
     if settings.normalize_obs:
         moments = running.update(moments, rollout.obs)
-    return replace(state, critic=critic, obs_moments=moments), metrics
+    state = replace(state, critic=critic, bonus_critic=bonus_critic, obs_moments=moments)
+    return state, metrics

@@ -44,6 +44,8 @@ class REINFORCE:
     value_epochs: int = 4
     value_minibatches: int = 10  # at most: the largest divisor of rollout_length below
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
+    bonus_discount: float | None = None  # of a second critic, for the bonus alone; None: one critic
+    bonus_episodic: bool = True  # False: the return of the bonus goes on over the ends of episodes
 
     def __post_init__(self) -> None:
         on_policy.validate(self)

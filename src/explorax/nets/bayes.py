@@ -156,10 +156,14 @@ def kl_to_prior(params: Params, prior_std: float) -> Float[Array, ""]:
 def negative_log_likelihood(
     outputs: Float[Array, "K B D"], targets: Float[Array, "B D"], std: Any
 ) -> Float[Array, " B"]:
-    """Return −(1/K) Σ_k log N(target; output_k, std²) of each row, in nats."""
-    dims = targets.shape[-1]
-    error = jnp.square((outputs - targets[None]) / std).sum(-1).mean(0)
-    return 0.5 * error + dims * (jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
+    """Return −(1/K) Σ_k log N(target; output_k, std²) of each row, in nats.
+
+    `std` is one number, or [B, D]: a deviation of its own for each target.
+    """
+    dims, each = targets.shape[-1], jnp.ndim(std) > 0
+    error = jnp.square((outputs - targets[None]) / (std[None] if each else std)).sum(-1).mean(0)
+    log_std = jnp.log(std).sum(-1) if each else dims * jnp.log(std)
+    return 0.5 * error + log_std + dims * 0.5 * jnp.log(2 * jnp.pi)
 
 
 def negative_elbo(
@@ -172,14 +176,15 @@ def negative_elbo(
     likelihood_std: Any,
     prior_std: float,
     batches: Any,
+    weights: Any = 1.0,
 ) -> Float[Array, ""]:
-    """Return KL[q‖prior] / batches − E_q Σ_rows log p(y|x, θ).
+    """Return KL[q‖prior] / batches − E_q Σ_rows weight · log p(y|x, θ), weights [B] or 1.
 
     With `batches` = data / B this is an unbiased estimate of B/data times the negative ELBO; the
     authors of VIME fix it at 5 whatever the data.
     """
     outputs, _ = model.run(params, x, noise)
-    fit = negative_log_likelihood(outputs, y, likelihood_std).sum()
+    fit = (weights * negative_log_likelihood(outputs, y, likelihood_std)).sum()
     return kl_to_prior(params, prior_std) / batches + fit
 
 
@@ -196,7 +201,8 @@ def information_gain(
 ) -> Float[Array, " B"]:
     """Return ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ of each row: VIME's Eq. 16 with H = ∇² KL[q_φ'‖q_φ] at φ' = φ.
 
-    ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats. H is diagonal, 1/σ² for a
+    ℓ = −E_q log p(y|x, θ) of that row alone, λ = `step_size`, in nats; `likelihood_std` is one
+    number or [B, D], and no weight of the posterior's. H is diagonal, 1/σ² for a
     mean and 2/σ² for a deviation, so the gain is ½ λ² Σ σ² (g_μ² + g_σ²/2), and for K = 1 the
     gradient g of a row is never formed: with δ = ∂ℓ/∂a of the pre-activations a = xM + √v ε,
     v = x²S², from one backward pass over the layers for all rows at once,
@@ -214,12 +220,14 @@ def information_gain(
     layers = [params[f"layer_{index}"] for index in range(len(model.widths))]
     squared = [jnp.square(jax.nn.softplus(layer["rho"])) for layer in layers]
     samples, count = noise[0].shape[0], x.shape[0]
+    std_of_rows = (likelihood_std,) if jnp.ndim(likelihood_std) > 0 else ()
 
     def block(rows: tuple[jax.Array, ...]) -> jax.Array:
-        x, y, *own = rows
+        x, y, *rest = rows
+        std, own = (rest[0], rest[1:]) if std_of_rows else (likelihood_std, rest)
         eps = tuple(jnp.swapaxes(leaf, 0, 1) for leaf in own) or noise
         outputs, traces = model.run(params, x, eps)
-        loss = jax.grad(lambda out: negative_log_likelihood(out, y, likelihood_std).sum())
+        loss = jax.grad(lambda out: negative_log_likelihood(out, y, std).sum())
         delta, total = loss(outputs), jnp.zeros(x.shape[0])
         for index in reversed(range(len(layers))):
             at = (delta, eps[index], traces[index], squared[index])
@@ -231,7 +239,7 @@ def information_gain(
 
     own = () if noise[0].shape[1] == 1 else tuple(jnp.swapaxes(leaf, 0, 1) for leaf in noise)
     size = min(rows_at_once or (8192 if samples == 1 else 64), count)
-    return _in_blocks(block, (x, y, *own), size)
+    return _in_blocks(block, (x, y, *std_of_rows, *own), size)
 
 
 def _in_blocks(

@@ -1,6 +1,7 @@
 """A multi-layer perceptron."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,20 @@ class MLP(nn.Module):
     output_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
+    def __call__(
+        self, x: Float[Array, "... I"]
+    ) -> tuple[Float[Array, "... O"], Float[Array, "... H"]]:
+        """Return (outputs, what the last hidden layer made of x; x itself without one)."""
         activation = ACTIVATIONS[self.activation]
         lead = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1])  # XLA's products over two leading axes are far slower
         for width in self.hidden:
             x = activation(nn.Dense(width, kernel_init=_glorot(1.0))(x))
         out = nn.Dense(self.outputs, kernel_init=_glorot(self.output_scale), name="output")(x)
-        return out.reshape(*lead, self.outputs)
+        return out.reshape(*lead, self.outputs), x.reshape(*lead, -1)
+
+    def run(
+        self, params: Any, x: Float[Array, "... I"]
+    ) -> tuple[Float[Array, "... O"], Float[Array, "... H"]]:
+        """Return what `__call__` does, with `params` as the weights."""
+        return cast(Any, self.apply(params, x))

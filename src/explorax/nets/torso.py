@@ -1,0 +1,39 @@
+"""What turns an observation of any kind into features: a convolution for images, else an MLP."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+LEAST_IMAGE = 36  # pixels per side from which the convolution's three layers have something to see
+_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size, stride: Mnih et al. 2015
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Return whether observations of `shape` are images [H, W, C] large enough to convolve."""
+    return len(shape) == 3 and min(shape[:2]) >= LEAST_IMAGE
+
+
+class Torso(nn.Module):
+    """Features [N, `features`] of rows [N, *shape], the last layer linear.
+
+    Images go through the three convolutions of DQN (Mnih et al. 2015) first, all else flattened
+    through dense layers `hidden`, with ReLU between layers. Weights are orthogonal times √2, as in
+    RND's and ICM's code, biases zero.
+    """
+
+    features: int
+    hidden: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "N ..."]) -> Float[Array, "N F"]:
+        init = nn.initializers.orthogonal(2**0.5)
+        if is_image(self.shape):
+            for filters, size, stride in _LAYERS:
+                conv = nn.Conv(filters, (size, size), stride, padding="VALID", kernel_init=init)
+                x = jax.nn.relu(conv(x))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = jax.nn.relu(nn.Dense(width, kernel_init=init)(x))
+        return jnp.asarray(nn.Dense(self.features, kernel_init=init)(x))

@@ -1,5 +1,7 @@
 """Two ways to collect, one way to learn: the only place where environment, agent and bonus meet."""
 
+import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from explorax.core.protocols import Agent, Bonus, Env, Key, Metrics, Percept, Rollout, Step
+from explorax.core.protocols import Agent, Bonus, Box, Env, Key, Metrics, Percept, Rollout, Step
 from explorax.core.pytree import pytree, replace
 from explorax.ops import tally as tallies
 from explorax.ops.tally import Tally
@@ -53,11 +55,23 @@ def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
     spec = env.spec
     env_state, obs = env.reset(key_env)
     percept = Percept(obs, jnp.zeros(spec.num_envs), jnp.ones(spec.num_envs, bool))
+    agent_state, carry = agent.init(key_agent, spec), agent.carry(spec)
+    latent = _latent(agent, agent_state, carry, percept)
+    bonus_state = bonus.init(key_bonus, dataclasses.replace(spec, latent=latent))
     return Training(
-        Learner(agent.init(key_agent, spec), bonus.init(key_bonus, spec), key_run, jnp.int32(0)),
-        Actor(env_state, percept, agent.carry(spec)),
+        Learner(agent_state, bonus_state, key_run, jnp.int32(0)),
+        Actor(env_state, percept, carry),
         tallies.empty(spec),
     )
+
+
+def _latent(agent: Agent, state: Any, carry: Any, percept: Percept) -> Box | None:
+    """Return what extras["latent"] is like, found by tracing `act`; None where there is none."""
+    extras = jax.eval_shape(agent.act, state, carry, jax.random.key(0), percept)[2]
+    if not isinstance(extras, dict) or "latent" not in extras:
+        return None
+    latent = extras["latent"]
+    return Box(latent.shape[1:], -math.inf, math.inf, str(latent.dtype))
 
 
 def _keys(learner: Learner) -> tuple[Key, Key]:

@@ -37,12 +37,17 @@ class Box:
     Continuous *actions* are always bounded by [-1, 1] per dimension: an environment scales them to
     its own units and clips what lies outside, so that an agent's initial deviation of 1 means the
     same everywhere.
+
+    `one_hot` says that there are finitely many observations: flattened, each is a row of one-hot
+    codes of these sizes, one after the other, such as (100, 2) for a place and a key in the hand.
+    A code of nothing but zeros is a value of its own (`ops.finite` numbers them).
     """
 
     shape: tuple[int, ...]
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
     dtype: str = "float32"
+    one_hot: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class View:
     """Two dimensions of a state that are worth drawing a map of.
 
     Either two entries of a flat observation (`dims`; a pair stands for the angle whose cosine and
-    sine are these entries), or the place of the 1 in a one-hot observation of shape `grid` = (rows,
-    columns); x is the column and y the row.
+    sine are these entries), or the place of the 1 in a one-hot code of `grid` = (rows, columns)
+    cells, which is the observation or its first entries; x is the column and y the row.
     """
 
     labels: tuple[str, str]  # with units: "position (m)"
@@ -66,7 +71,9 @@ class View:
         """Return the points [..., 2] of the map at which observations [..., *obs_shape] lie."""
         if self.grid is not None:
             rows, columns = self.grid
-            place = jnp.argmax(obs.reshape(*obs.shape[:-2], rows * columns), axis=-1)
+            if obs.shape[-2:] == self.grid:
+                obs = obs.reshape(*obs.shape[:-2], rows * columns)
+            place = jnp.argmax(obs[..., : rows * columns], axis=-1)
             return jnp.stack([place % columns, place // columns], axis=-1).astype(jnp.float32)
 
         def entry(dim: int | tuple[int, int]) -> jax.Array:
@@ -104,6 +111,8 @@ class Spec:
     max_episode_steps: int | None = None
     success_return: float | None = None  # an episode that returns at least this much succeeded
     view: View | None = None
+    # Of extras["latent"], the agent's own features of what it sees; the loop sets it for a bonus.
+    latent: Box | None = None
 
 
 @pytree

@@ -42,7 +42,7 @@ class Chain:
 
     @property
     def obs(self) -> Box:
-        return Box((1, self.length), low=0.0, high=1.0)
+        return Box((1, self.length), low=0.0, high=1.0, one_hot=(self.length,))
 
     @property
     def max_episode_steps(self) -> int:

@@ -53,7 +53,7 @@ class DeepSea:
 
     @property
     def obs(self) -> Box:
-        return Box((self.size, self.size), low=0.0, high=1.0)
+        return Box((self.size, self.size), low=0.0, high=1.0, one_hot=(self.size**2,))
 
     @property
     def max_episode_steps(self) -> int:

@@ -78,3 +78,9 @@ def features(moments: Moments, obs: Shaped[Array, "..."], normalize: bool) -> Fl
     if normalize:
         obs = standardise(moments, obs, OBS_CLIP)
     return obs.astype(jnp.float32).reshape(*lead, -1)
+
+
+def forget(moments: Moments, keep: float) -> Moments:
+    """Return the moments as if a share 1 − `keep` of the rows had never been, mean and variance
+    the same. Called before each update it makes old rows fade away geometrically."""
+    return Moments(moments.count * keep, moments.mean, moments.squares * keep)

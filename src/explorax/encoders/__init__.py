@@ -1,0 +1,8 @@
+"""What a bonus measures novelty in: features of observations. `__all__` is the catalogue."""
+
+from explorax.encoders.agent_latent import AgentLatent
+from explorax.encoders.inverse_encoder import InverseEncoder
+from explorax.encoders.random_encoder import RandomEncoder
+from explorax.encoders.raw import Raw
+
+__all__ = ["AgentLatent", "InverseEncoder", "RandomEncoder", "Raw"]

@@ -16,11 +16,14 @@ from explorax.bonuses import (
     MedianRatio,
     NoBonus,
     PredictionError,
+    Product,
     RunningMean,
+    RunningStd,
     Scale,
     Sum,
 )
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
+from explorax.encoders import InverseEncoder, RandomEncoder
 
 MODEL: dict[str, Any] = dict(
     hidden=(8,),
@@ -42,9 +45,15 @@ CASES = {
     "Scale": Scale(VIME_SMALL, 0.5),
     "Clip": Clip(VIME_SMALL, 0.0, 1e-3),
     "Sum": Sum((VIME_SMALL, PredictionError(**MODEL))),
+    "Product": Product((VIME_SMALL, PredictionError(**MODEL))),
     "Decay": Decay(VIME_SMALL, env_steps=10_000, end=0.5),
     "MedianRatio": MedianRatio(VIME_SMALL),
     "RunningMean": RunningMean(VIME_SMALL),
+    "RunningStd": RunningStd(VIME_SMALL),
+    "RunningStd, centred": RunningStd(VIME_SMALL, discount=0.0, center=True),
+    "VIME, noise head": VIME(**MODEL, noise_head=True),
+    "VIME, encoder": VIME(**MODEL, latent=RandomEncoder(8)),
+    "VIME, learning encoder": VIME(**MODEL, latent=InverseEncoder(8, learning_rate=1e-2)),
 }
 SPECS = {
     "discrete": Spec(Box((3,)), Discrete(3), 2),

@@ -1,12 +1,10 @@
-"""No bonus, and bonuses made of bonuses.
+"""No bonus, and bonuses made of one bonus.
 
 A wrapper passes `update` on unchanged, so it never alters what its part learns, and is replayable
 exactly when its parts are.
 """
 
-import operator
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import jax
@@ -101,64 +99,6 @@ class Clip:
         if not self.replayable:
             return rows.bonus
         return jnp.clip(self.bonus.rescore(state, key, rows), self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Sum:
-    """Pays the sum of what `bonuses` pay. Each part draws from a key of its own."""
-
-    bonuses: tuple[Bonus, ...]
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        parts = isinstance(self.bonuses, tuple) and len(self.bonuses) > 0
-        require(parts, self, "bonuses", "a tuple of at least one bonus: Sum((VIME(), NoBonus()))")
-
-    @property
-    def replayable(self) -> bool:
-        return all(bonus.replayable for bonus in self.bonuses)
-
-    def init(self, key: Key, spec: Spec) -> State:
-        keys = self._keys(key)
-        return tuple(b.init(k, spec) for b, k in zip(self.bonuses, keys, strict=True))
-
-    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        scored = [
-            bonus.score(part, key, rollout)
-            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
-        ]
-        return _total([paid for paid, _ in scored]), tuple(part for _, part in scored)
-
-    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
-        """Return (state, metrics); metrics of part i are called `i/name`."""
-        updated = [
-            bonus.update(part, key, rollout)
-            for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
-        ]
-        metrics = {
-            f"{index}/{name}": value
-            for index, (_, part) in enumerate(updated)
-            for name, value in part.items()
-        }
-        return tuple(part for part, _ in updated), metrics
-
-    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
-        if not self.replayable:  # the stored sum cannot be taken apart again
-            return rows.bonus
-        return _total(
-            [
-                bonus.rescore(part, key, rows)
-                for bonus, part, key in zip(self.bonuses, state, self._keys(key), strict=True)
-            ]
-        )
-
-    def _keys(self, key: Key) -> list[Key]:
-        # The first part keeps the key itself, so that Sum((b,)) pays exactly what b pays.
-        return [key, *(jax.random.fold_in(key, i) for i in range(1, len(self.bonuses)))]
-
-
-def _total(parts: list[jax.Array]) -> jax.Array:
-    return reduce(operator.add, parts)
 
 
 @pytree

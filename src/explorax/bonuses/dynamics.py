@@ -13,27 +13,35 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from explorax.core.errors import require
-from explorax.core.protocols import Discrete, Key, Metrics, Rollout, Spec
+from explorax.core.protocols import Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree, replace
+from explorax.encoders.encoder import Encoder, action_code, action_size, observed_size
 from explorax.nets import bayes
+from explorax.nets.mlp import MLP
 from explorax.ops import moments, replay
 
 TARGETS = ("next_obs", "difference")
+LEAST_NOISE, MOST_NOISE = 0.01, 100.0  # of a noise head, in deviations of the target
 
 
 @pytree
 class DynamicsState:
-    trained: Any  # {"posterior": bayes.Params, "log_likelihood_std": []}
+    trained: (
+        Any  # {"posterior": bayes.Params, "log_likelihood_std": [], "noise_head": params or ()}
+    )
     optimizer: Any
-    pool: replay.Ring  # rows {"x": [I], "y": [D]}, raw
-    moments_x: moments.Moments  # of all transitions seen
+    pool: replay.Ring  # rows {"x": [I], "y": [D]}, raw, and {"known": []} with a latent
+    moments_x: moments.Moments  # of all transitions seen; with a latent, of about the pool's
     moments_y: moments.Moments
+    encoder: Any  # the latent's state; () without one
 
 
 @dataclass(frozen=True)
 class DynamicsModel:
     """p(s'|s, a; θ) = N(f_θ(s, a), σ_L²), θ ~ q_φ; inputs and targets standardised.
 
+    With `latent`, s and s' are what that encoder makes of them, without gradient. With
+    `noise_head`, σ_L is a vector, exp h(s, a), from a network h that is fitted by the same loss.
     The fields are those of `VIME`, where they are documented.
     """
 
@@ -55,6 +63,8 @@ class DynamicsModel:
     cross_episodes: bool
     standardize: bool
     standardize_clip: float
+    latent: Encoder | None
+    noise_head: bool
 
     def validate(self, owner: object) -> None:
         """Raise InvalidSetting, in the name of `owner`, for a field that cannot be."""
@@ -76,6 +86,10 @@ class DynamicsModel:
             not isinstance(self.elbo_scale, str) and self.elbo_scale > 0
         )
         require(scale, owner, "elbo_scale", "'dataset' or a positive number of batches")
+        one = not (self.noise_head and self.learn_likelihood)
+        require(one, owner, "learn_likelihood", "False with noise_head=True, which learns σ_L too")
+        alone = self.latent is None or not self.cross_episodes
+        require(alone, owner, "cross_episodes", "False with a latent: it would pair two episodes")
 
     def network(self, outputs: int) -> bayes.BayesianMLP:
         """Return the network for targets [outputs]."""
@@ -88,26 +102,38 @@ class DynamicsModel:
         )
 
     def init(self, key: Key, spec: Spec) -> DynamicsState:
-        outputs = math.prod(spec.obs.shape)
-        actions = (
-            spec.action.n if isinstance(spec.action, Discrete) else math.prod(spec.action.shape)
-        )
-        inputs = outputs + actions
+        outputs = self._size(spec)
+        inputs = outputs + action_size(spec)
+        key_head, key_latent = (jax.random.fold_in(key, n) for n in (1, 2))
         trained = {
             "posterior": bayes.initialise(self.network(outputs), key, inputs),
             "log_likelihood_std": jnp.log(jnp.float32(self.likelihood_std)),
+            "noise_head": (
+                self._head(outputs).init(key_head, jnp.zeros((1, inputs)))
+                if self.noise_head
+                else ()
+            ),
         }
         row = {
             "x": jax.ShapeDtypeStruct((inputs,), jnp.float32),
             "y": jax.ShapeDtypeStruct((outputs,), jnp.float32),
         }
+        if self.latent is not None:
+            row["known"] = jax.ShapeDtypeStruct((), jnp.float32)
         return DynamicsState(
             trained=trained,
             optimizer=self._optimizer.init(trained),
             pool=replay.empty(row, self.pool_size),
             moments_x=moments.empty((inputs,)),
             moments_y=moments.empty((outputs,)),
+            encoder=() if self.latent is None else self.latent.init(key_latent, spec),
         )
+
+    def _size(self, spec: Spec) -> int:
+        return observed_size(spec) if self.latent is None else self.latent.size(spec)
+
+    def _head(self, outputs: int) -> MLP:
+        return MLP(self.hidden, outputs, self.activation, 0.0)  # starts at σ_L = likelihood_std
 
     @property
     def _optimizer(self) -> optax.GradientTransformation:
@@ -118,31 +144,42 @@ class DynamicsModel:
         """Return whether the pool has its minimum: before that nothing is fitted, nothing paid."""
         return state.pool.count >= self.min_pool_size
 
-    def likelihood(self, trained: Any) -> jax.Array:
-        """Return σ_L []."""
+    def likelihood(self, trained: Any, x: jax.Array) -> jax.Array:
+        """Return σ_L, [] or with a noise head [N, D], at scaled inputs [N, I]."""
+        if self.noise_head:
+            outputs = trained["noise_head"]["params"]["output"]["bias"].shape[0]
+            out = self._head(outputs).run(trained["noise_head"], x)[0]
+            log_std = math.log(self.likelihood_std) + out
+            # Below the floor a target is as good as certain, and 1/σ_L⁴ would drown the others.
+            return jnp.exp(jnp.clip(log_std, math.log(LEAST_NOISE), math.log(MOST_NOISE)))
         if self.learn_likelihood:
             return jnp.exp(trained["log_likelihood_std"])
         return jnp.float32(self.likelihood_std)
 
     def rows(self, state: DynamicsState, rows: Rollout) -> dict[str, jax.Array]:
-        """Return raw {"x": [N, I], "y": [N, D]} of transitions [N, ...]."""
-        action, count = rows.action, rows.reward.shape[0]
-        flat = rows.obs.reshape(count, -1).astype(jnp.float32)
-        after = rows.next_obs.reshape(count, -1).astype(jnp.float32)
-        if jnp.issubdtype(action.dtype, jnp.integer):
-            width = state.moments_x.mean.shape[0] - flat.shape[1]
-            acted = jax.nn.one_hot(action, width)
+        """Return raw {"x": [N, I], "y": [N, D]} of transitions [N, ...] or [T, E, ...], N = T · E
+        in time order; with a latent also "known" [N], 0.0 where there is no successor."""
+        lead = rows.reward.shape
+        count, known = math.prod(lead), {}
+        if self.latent is None:
+            before, after = rows.obs, rows.next_obs
         else:
-            # What the environment executes: it clips to [-1, 1], and an agent should not be
-            # able to raise its own bonus by asking for more than is done.
-            acted = jnp.clip(action.reshape(count, -1), -1.0, 1.0)
+            pairs = jax.lax.stop_gradient(self.latent.pairs(state.encoder, rows))
+            before, after = pairs.before, pairs.after
+            known = {"known": pairs.known.reshape(count).astype(jnp.float32)}
+        flat = before.reshape(count, -1).astype(jnp.float32)
+        after = after.reshape(count, -1).astype(jnp.float32)
+        width = state.moments_x.mean.shape[0] - flat.shape[1]
+        action = rows.action.reshape(count, *rows.action.shape[len(lead) :])
         target = after if self.target == "next_obs" else after - flat
-        return {"x": jnp.concatenate([flat, acted], -1), "y": target}
+        x = jnp.concatenate([flat, action_code(action, (count,), width)], -1)
+        return {"x": x, "y": target} | known
 
-    def rows_of(self, state: DynamicsState, rollout: Rollout) -> dict[str, jax.Array]:
-        """Return the rows of a rollout [T, E, ...], N = T · E in time order."""
-        kept = replace(rollout, extras=(), carry=())
-        return self.rows(state, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), kept))
+    def paid(
+        self, state: DynamicsState, rows: dict[str, jax.Array], amount: jax.Array
+    ) -> jax.Array:
+        """Return `amount` [N] where the pool has its minimum and the successor is known, else 0."""
+        return jnp.where(self.ready(state), amount * rows.get("known", 1.0), 0.0)
 
     def scaled(
         self, state: DynamicsState, rows: dict[str, jax.Array]
@@ -165,17 +202,27 @@ class DynamicsModel:
         is pool / minibatch for `elbo_scale="dataset"`.
         """
         rows = self._transitions(state, rollout)
+        # Features drift as their network learns, so with a latent the moments forget what has
+        # left the pool; observations do not drift.
+        left = rollout.reward.size / self.pool_size if self.latent is not None else 0.0
+        moments_x, moments_y = (
+            moments.update(moments.forget(of, max(0.0, 1.0 - left)), rows[name])
+            for of, name in ((state.moments_x, "x"), (state.moments_y, "y"))
+        )
         state = replace(
             state,
             pool=replay.add(state.pool, rows),
-            moments_x=moments.update(state.moments_x, rows["x"]),
-            moments_y=moments.update(state.moments_y, rows["y"]),
+            moments_x=moments_x,
+            moments_y=moments_y,
         )
         updates = max(round(self.updates_per_step * rollout.reward.size), 1)
         network = self.network(rows["y"].shape[-1])
         key_batch, key_noise = jax.random.split(key)
         drawn = replay.sample(state.pool, key_batch, updates * self.batch_size)
         x, y = (leaf.reshape(updates, self.batch_size, -1) for leaf in self.scaled(state, drawn))
+        weights = (
+            drawn["known"].reshape(updates, -1) if "known" in drawn else jnp.ones((updates, 1))
+        )
         shared = 1 if self.shared_noise else self.batch_size
         noise = jax.vmap(lambda key: network.draw_noise(key, self.samples, shared))(
             jax.random.split(key_noise, updates)
@@ -186,16 +233,19 @@ class DynamicsModel:
             else jnp.float32(self.elbo_scale)
         )
 
-        def loss(trained: Any, x: jax.Array, y: jax.Array, noise: Any) -> jax.Array:
+        def loss(
+            trained: Any, x: jax.Array, y: jax.Array, weights: jax.Array, noise: Any
+        ) -> jax.Array:
             return bayes.negative_elbo(
                 network,
                 trained["posterior"],
                 x,
                 y,
                 noise,
-                likelihood_std=self.likelihood(trained),
+                likelihood_std=self.likelihood(trained, x),
                 prior_std=self.prior_std,
                 batches=batches,
+                weights=weights,
             )
 
         def one(carry: Any, batch: Any) -> tuple[Any, jax.Array]:
@@ -205,13 +255,17 @@ class DynamicsModel:
             return (optax.apply_updates(trained, change), optimizer), value
 
         before = (state.trained, state.optimizer)
-        after, losses = jax.lax.scan(one, before, (x, y, noise))
+        after, losses = jax.lax.scan(one, before, (x, y, weights, noise))
         ready = self.ready(state)
         trained, optimizer = jax.tree.map(
             lambda new, old: jnp.where(ready, new, old), after, before
         )
         state = replace(state, trained=trained, optimizer=optimizer)
-        return state, self._metrics(state, rows, losses, ready)
+        metrics = self._metrics(state, rows, losses, ready)
+        if self.latent is None:
+            return state, metrics
+        encoder, learned = self.latent.update(state.encoder, key, rollout)
+        return replace(state, encoder=encoder), metrics | learned
 
     def _transitions(self, state: DynamicsState, rollout: Rollout) -> dict[str, jax.Array]:
         if self.cross_episodes:
@@ -219,7 +273,7 @@ class DynamicsModel:
             # was stored next, also the first one of another episode.
             stored_next = jnp.concatenate([rollout.obs[1:], rollout.next_obs[-1:]])
             rollout = replace(rollout, next_obs=stored_next)
-        return self.rows_of(state, rollout)
+        return self.rows(state, rollout)
 
     def _metrics(
         self, state: DynamicsState, rows: Any, losses: jax.Array, ready: jax.Array
@@ -233,6 +287,6 @@ class DynamicsModel:
             "loss": losses.mean(),
             "prediction_mse": jnp.square(predicted - y).mean(),  # in squared deviations
             "posterior_std": stds.mean(),
-            "likelihood_std": self.likelihood(state.trained),
+            "likelihood_std": self.likelihood(state.trained, x).mean(),
         }
         return {name: jnp.where(ready, value, jnp.nan) for name, value in metrics.items()}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
 from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
 from explorax.core.settings import check_types
+from explorax.encoders.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class PredictionError:
     cross_episodes: bool = False
     standardize: bool = True
     standardize_clip: float = 10.0
+    latent: Encoder | None = None
+    noise_head: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -48,13 +51,13 @@ class PredictionError:
 
     @property
     def replayable(self) -> bool:
-        return True
+        return self.latent is None or self.latent.replayable
 
     def init(self, key: Key, spec: Spec) -> State:
         return self._model.init(key, spec)
 
     def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        rows = self._model.rows_of(state, rollout)
+        rows = self._model.rows(state, rollout)
         return self._error(state, rows).reshape(rollout.reward.shape), state
 
     def update(
@@ -63,10 +66,12 @@ class PredictionError:
         return self._model.fit(state, key, rollout)
 
     def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:
+            return rows.bonus
         return self._error(state, self._model.rows(state, rows))
 
     def _error(self, state: DynamicsState, rows: dict[str, jax.Array]) -> jax.Array:
         model = self._model
         x, y = model.scaled(state, rows)
         predicted = model.network(y.shape[-1]).mean_output(state.trained["posterior"], x)
-        return jnp.where(model.ready(state), jnp.square(predicted - y).sum(-1), 0.0)
+        return model.paid(state, rows, jnp.square(predicted - y).sum(-1))

@@ -12,6 +12,7 @@ from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
 from explorax.core.settings import check_types
+from explorax.encoders.encoder import Encoder
 from explorax.nets import bayes
 
 METHODS = ("second_order", "gradient_steps")
@@ -31,6 +32,11 @@ class VIME:
     ½ λ² ∇ℓᵀ H⁻¹ ∇ℓ, for the price of a backward pass; "gradient_steps" is Eq. 12, `gain_steps`
     steps of size λ on KL[q_φ'‖q_φ] − E log p(s'|s, a; θ) for every transition from the same φ, then
     the exact KL.
+
+    With `latent` the model predicts an encoder's features instead of observations: InverseEncoder()
+    where the agent sees pixels, AgentLatent() where it sees part of the state and remembers the
+    rest. No gradient reaches the features. Rows in the pool keep the features they had when new, so
+    keep the pool short (pool_size=10_000) where the encoder learns.
 
     Raw gains fall by many orders of magnitude as the model learns: wrap in `MedianRatio` or
     `RunningMean`, and `Scale` by the paper's η.
@@ -62,6 +68,8 @@ class VIME:
     cross_episodes: bool = False
     standardize: bool = True  # inputs and targets; False for raw ones
     standardize_clip: float = 10.0  # in deviations
+    latent: Encoder | None = None  # gain over what it makes of s and s'; None: over observations
+    noise_head: bool = False  # σ_L from a network of (s, a): what is noise is not learnt from
     method: str = "second_order"
     step_size: float = 0.01  # λ
     gain_steps: int = 5  # for "gradient_steps"
@@ -105,13 +113,13 @@ class VIME:
 
     @property
     def replayable(self) -> bool:
-        return True
+        return self.latent is None or self.latent.replayable
 
     def init(self, key: Key, spec: Spec) -> State:
         return self._model.init(key, spec)
 
     def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        rows = self._model.rows_of(state, rollout)
+        rows = self._model.rows(state, rollout)
         return self._gain(state, key, rows).reshape(rollout.reward.shape), state
 
     def update(
@@ -120,6 +128,8 @@ class VIME:
         return self._model.fit(state, key, rollout)
 
     def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
+        if not self.replayable:  # the latent of an old row was another network's
+            return rows.bonus
         return self._gain(state, key, self._model.rows(state, rows))
 
     def _gain(self, state: DynamicsState, key: Key, rows: dict[str, jax.Array]) -> jax.Array:
@@ -129,7 +139,7 @@ class VIME:
         network = model.network(y.shape[-1])
         noise = network.draw_noise(key, self.samples, 1 if self.shared_noise else x.shape[0])
         arguments = (network, state.trained["posterior"], x, y, noise)
-        likelihood_std = model.likelihood(state.trained)
+        likelihood_std = model.likelihood(state.trained, x)
         if self.method == "second_order":
             gain = bayes.information_gain(
                 *arguments, likelihood_std=likelihood_std, step_size=self.step_size
@@ -142,7 +152,7 @@ class VIME:
                 steps=self.gain_steps,
                 compression=self.gain == "compression",
             )
-        return jnp.where(model.ready(state), jnp.clip(gain, 0.0, self.clip), 0.0)
+        return model.paid(state, rows, jnp.clip(gain, 0.0, self.clip))
 
 
 def gain_by_gradient_steps(
@@ -165,11 +175,11 @@ def gain_by_gradient_steps(
     """
 
     def one_row(row: tuple[Any, ...]) -> jax.Array:
-        x, y, noise = row
+        x, y, std, noise = row
 
         def loss(after: bayes.Params) -> jax.Array:
             outputs, _ = network.run(after, x[None], noise)
-            fit = bayes.negative_log_likelihood(outputs, y[None], likelihood_std).sum()
+            fit = bayes.negative_log_likelihood(outputs, y[None], std[None]).sum()
             return bayes.kl_divergence(after, params) + fit
 
         def step(_: Any, carry: Any) -> Any:
@@ -187,4 +197,5 @@ def gain_by_gradient_steps(
         jnp.swapaxes(jnp.broadcast_to(eps, (eps.shape[0], count, eps.shape[2])), 0, 1)[:, :, None]
         for eps in noise
     )
-    return jax.lax.map(one_row, (x, y, per_row), batch_size=min(rows_at_once, count))
+    std = jnp.broadcast_to(likelihood_std, y.shape)
+    return jax.lax.map(one_row, (x, y, std, per_row), batch_size=min(rows_at_once, count))

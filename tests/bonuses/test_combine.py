@@ -8,7 +8,17 @@ import numpy as np
 import optax
 import pytest
 
-from explorax.bonuses import Clip, Decay, MedianRatio, NoBonus, RunningMean, Scale, Sum
+from explorax.bonuses import (
+    Clip,
+    Decay,
+    MedianRatio,
+    NoBonus,
+    Product,
+    RunningMean,
+    RunningStd,
+    Scale,
+    Sum,
+)
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 
@@ -84,6 +94,42 @@ def test_running_mean_is_the_debiased_exponential_average():
         np.testing.assert_allclose(amount, values / (average / weight), rtol=1e-6)
 
 
+def test_product_multiplies():
+    bonus = Product((PaysObs(), Scale(PaysObs(), 0.5), Clip(PaysObs(), 0.0, 2.0)))
+    want = np.multiply(ONE, np.multiply(ONE, 0.5)) * np.clip(ONE, 0, 2)
+    np.testing.assert_allclose(paid(bonus, ONE)[0], want)
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.9])
+def test_running_std_divides_by_the_deviation_of_filtered_returns_and_pays_the_bonus(discount):
+    """A slow loop. rllte pays the filtered return itself: that mutant must not pass."""
+    rollouts = [np.random.default_rng(n).random((6, 2)) for n in range(3)]
+    got = paid(RunningStd(PaysObs(), discount), *rollouts)
+    running, returns = np.zeros(2), []
+    for amount, rollout in zip(got, rollouts, strict=True):
+        own = []
+        for row in rollout:
+            running = discount * running + row
+            own.append(running)
+        returns += own
+        std = np.std(np.asarray(returns))
+        np.testing.assert_allclose(amount, rollout / std, rtol=1e-4)
+        if discount > 0:
+            assert not np.allclose(amount, np.asarray(own) / std, rtol=0.05)
+
+
+def test_centred_running_std_pays_less_than_nothing_for_less_than_usual():
+    rollouts = [np.random.default_rng(n).random((50, 2)) for n in range(3)]
+    got = paid(RunningStd(PaysObs(), 0.0, center=True), *rollouts)
+    so_far = np.concatenate(rollouts)
+    np.testing.assert_allclose(got[-1], (rollouts[-1] - so_far.mean()) / so_far.std(), rtol=1e-3)
+    assert (got[-1] < 0).any()
+
+
+def test_running_std_of_nothing_pays_nothing():
+    np.testing.assert_array_equal(paid(RunningStd(NoBonus()), ONE, ONE)[-1], 0.0)
+
+
 @pytest.mark.parametrize("shape", ["linear", "cosine", "exponential"])
 def test_decay_follows_optax_in_env_steps(shape):
     bonus = Decay(PaysObs(), env_steps=16, end=0.1, shape=shape)
@@ -105,6 +151,9 @@ WRAPPERS = [
     lambda inner: Decay(inner, 100, 0.5),
     lambda inner: MedianRatio(inner),
     lambda inner: RunningMean(inner),
+    lambda inner: RunningStd(inner, 0.5),
+    lambda inner: RunningStd(inner, 0.0, center=True),
+    lambda inner: Product((inner, Scale(inner, 2.0))),
     lambda inner: Scale(MedianRatio(Sum((inner, Scale(inner, 2.0)))), 0.1),
 ]
 
@@ -149,6 +198,8 @@ def test_wrappers_pass_every_update_on(wrap):
         lambda: Decay(NoBonus(), 10, 0.5, "stairs"),
         lambda: MedianRatio(NoBonus(), 0),
         lambda: RunningMean(NoBonus(), 1.0),
+        lambda: RunningStd(NoBonus(), 1.0),
+        lambda: Product(()),
     ],
 )
 def test_impossible_wrappers_are_refused(make):

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from explorax.report.curves import draw_first_success, draw_learning_curves
 from explorax.report.maps import bonuses_of, draw_bonuses, draw_visits, visits_of, visits_scale
-from explorax.report.numbers import Row
+from explorax.report.numbers import Row, pooled_rows
+from explorax.report.profile import draw_improvements, draw_profiles, performance_profiles
 from explorax.report.style import Look
 from explorax.report.table import interval
 
@@ -20,7 +21,7 @@ Draw = Callable[..., Figure]  # takes narrow: bool
 class Drawing:
     """A figure that has not been drawn yet."""
 
-    kind: str  # "returns", "success", "visits" or "bonus"
+    kind: str  # "returns", "success", "visits", "bonus" or "pooled"
     slug: str  # of its file name
     title: str
     caption: str
@@ -146,3 +147,45 @@ def drawings(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawi
         *_visits(env, rows),
         *_bonuses(env, rows),
     ]
+
+
+def pooled_drawings(rows: Sequence[Row], look: dict[str, Look]) -> list[Drawing]:
+    """Return the figures over all environments; none where there is only one."""
+    drawings = []
+    profiles, left_out = performance_profiles(rows)
+    if len(profiles) > 1:
+        without = f" Not run in every environment, so left out: {', '.join(left_out)}."
+        told = "; ".join(
+            f"{each.method}: {100 * each.share[100]:.0f} % of runs reach half of the range"
+            for each in profiles
+        )
+        drawings.append(
+            Drawing(
+                "pooled",
+                "performance-profile",
+                "Performance profile",
+                "Share of runs (seeds, every environment weighing the same) whose final return is "
+                "at least τ of the way from the lowest of any seed to the highest, or to the "
+                "environment's threshold of success where nobody got there. Higher is better."
+                + (without if left_out else ""),
+                f"Performance profiles over all environments. {told}.",
+                partial(draw_profiles, profiles, look),
+            )
+        )
+    pooled = pooled_rows(rows)
+    if pooled:
+        variants = {row.name.method: row.name.variant for row in rows}
+        told = "; ".join(f"{each.method}: {interval(each.improvement)}" for each in pooled)
+        drawings.append(
+            Drawing(
+                "pooled",
+                "probability-of-improvement",
+                "Probability of improvement over no bonus",
+                "The chance that a seed with the bonus ends with a higher return than one without, "
+                "ties counting half, averaged over the environments in which both ran; 95 % "
+                "stratified bootstrap. Left of the dashed line the bonus does harm.",
+                f"Probability of improvement over no bonus, with intervals. {told}.",
+                partial(draw_improvements, pooled, look, variants),
+            )
+        )
+    return drawings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from explorax.core.errors import RunDirectoryError
 from explorax.report.configuration import command, facts, pretty
-from explorax.report.figures import Drawing, drawings
+from explorax.report.figures import Drawing, drawings, pooled_drawings
 from explorax.report.films import choose, fit, share_bytes, still
 from explorax.report.numbers import Row, pooled_rows, table_rows
 from explorax.report.read import Film, Run, read_run, scan
@@ -189,7 +189,7 @@ def _section(
     return "".join([title, curves, _numbers(rows, look), *maps, films])
 
 
-def _pooled(rows: Sequence[Row]) -> str:
+def _pooled(rows: Sequence[Row], look: dict[str, Look]) -> str:
     pooled = pooled_rows(rows)
     if not pooled:
         return ""
@@ -198,7 +198,12 @@ def _pooled(rows: Sequence[Row]) -> str:
         "<p class=muted>The probability of improvement is averaged over environments, "
         "each weighing the same; its bootstrap draws seeds within each.</p>"
     )
-    return "<h2>Across environments</h2>" + _table(POOLED_HEADINGS, lines, 1) + explained
+    figures = "".join(_figure(drawing) for drawing in pooled_drawings(rows, look))
+    return (
+        f'<h2>Across environments</h2><div class="row">{figures}</div>'
+        + _table(POOLED_HEADINGS, lines, 1)
+        + explained
+    )
 
 
 def write_report(
@@ -231,7 +236,8 @@ def write_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{style}</style></head><body>"
         f"<h1>{html.escape(title)}</h1><p class=muted>{many}, {seeds} seeds in all</p>"
-        f'<div class="summary">{told}</div>{_warnings(rows, problems)}{sections}{_pooled(rows)}'
+        f'<div class="summary">{told}</div>{_warnings(rows, problems)}{sections}'
+        f"{_pooled(rows, look)}"
         f"<h2>Configuration</h2>{configurations}"
         f"<h2>How to read the numbers</h2>{_READING}</body></html>\n"
     )
@@ -249,9 +255,9 @@ def save_figures(runs: Sequence[str | Path] | str | Path, folder: str | Path) ->
     look = looks([row.name.variant for row in rows])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    figures = [each for env, own in _by_env(rows).items() for each in drawings(env, own, look)]
     paths = []
-    for env, own in _by_env(rows).items():
-        for drawing in drawings(env, own, look):
-            paths.append(folder / f"{drawing.slug}.png")
-            paths[-1].write_bytes(to_png(drawing.draw(narrow=False)))
+    for drawing in [*figures, *pooled_drawings(rows, look)]:
+        paths.append(folder / f"{drawing.slug}.png")
+        paths[-1].write_bytes(to_png(drawing.draw(narrow=False)))
     return paths

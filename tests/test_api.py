@@ -53,7 +53,7 @@ def test_importing_explorax_imports_nothing_heavy() -> None:
 
 def test_the_top_level_holds_every_catalogue() -> None:
     everything: set[str] = set()
-    for package in ("agents", "bonuses", "behaviors", "envs"):
+    for package in ("agents", "bonuses", "behaviors", "encoders", "densities", "envs"):
         module = importlib.import_module(f"explorax.{package}")
         for name in module.__all__:
             assert getattr(ex, name) is getattr(module, name)

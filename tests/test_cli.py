@@ -239,6 +239,19 @@ def test_a_name_of_two_things_shows_both() -> None:
     assert [entry.kind for entry in listing.describe("deep_sea")] == ["environment", "preset"]
 
 
+def test_list_tells_of_the_television_that_every_environment_can_have(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["list", "environments", "noisy_tv", "four_rooms"]) == 0
+    shown = capsys.readouterr().out
+    assert "Each takes noisy_tv=N too, as in deep_sea/20(noisy_tv=32)" in shown
+    assert "noisy_tv (setting of every environment)" in shown and "  channels=32  " in shown
+    assert "  slip=0.0    " in shown and "  noisy_tv=0  channels of a noisy television" in shown
+    assert [entry.doc for entry in listing.describe("NoisyTV")] == [
+        entry.doc for entry in listing.describe("noisy_tv")
+    ]
+
+
 def test_list_of_the_unknown_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'Scale'"):
         listing.describe("Scal")

@@ -22,7 +22,7 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(
     str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")
 ))  # fmt: skip
-CATALOGUES = ("agents", "behaviors", "bonuses", "envs", "presets")
+CATALOGUES = ("agents", "behaviors", "bonuses", "densities", "encoders", "envs", "presets")
 
 # A file of "about 300 lines" and a function of "about 60" have a little air.
 MOST_LINES, MOST_FUNCTION_LINES, DEEPEST_NESTING = 330, 75, 2

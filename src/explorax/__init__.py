@@ -4,8 +4,8 @@
     result = ex.train(env="mountain_car_sparse", agent=ex.TRPO(), env_steps=250_000, seeds=20,
                       bonus=ex.Scale(ex.MedianRatio(ex.VIME()), 1e-4))
 
-Every agent, bonus, behaviour and task is an attribute of this module. They are imported when first
-asked for, so that `import explorax` is instant and imports no JAX.
+Every agent, bonus, part of one and task is an attribute of this module. They are imported when
+first asked for, so that `import explorax` is instant and imports no JAX.
 """
 
 import importlib
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from explorax.api import compare, load, make, parse, train
     from explorax.behaviors import *  # noqa: F403
     from explorax.bonuses import *  # noqa: F403
+    from explorax.densities import *  # noqa: F403
+    from explorax.encoders import *  # noqa: F403
     from explorax.envs import *  # noqa: F403
     from explorax.presets import Experiment
     from explorax.result import Comparison, Result
 
-_CATALOGUES = ("agents", "bonuses", "behaviors", "envs")  # whose `__all__` is found here
+# whose `__all__` is found here
+_CATALOGUES = ("agents", "bonuses", "behaviors", "encoders", "densities", "envs")
 _FUNCTIONS = {
     "compare": "explorax.api",
     "load": "explorax.api",

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting, UnknownName
 from explorax.core.protocols import Box, Discrete
 from explorax.envs.gymnasium import GymnasiumVector
+from explorax.ops.finite import state_index
 
 KEY = jax.random.key(0)
 NUMBERS = itertools.count()
@@ -166,7 +167,7 @@ def test_box_actions_are_scaled_per_dimension_and_clipped(fake):
 
 def test_observations_become_arrays(fake):
     env = fake(space=spaces.Discrete(4, start=1), observe=lambda count: 1 + count % 4)
-    assert env.spec.obs == Box((4,), 0.0, 1.0)
+    assert env.spec.obs == Box((4,), 0.0, 1.0, one_hot=(4,))
     _, obs, rows = play(env, [np.zeros(2, np.int32)])
     np.testing.assert_array_equal(obs[0], [1, 0, 0, 0])
     np.testing.assert_array_equal(rows[0].obs[0], [0, 1, 0, 0])
@@ -177,6 +178,7 @@ def test_observations_become_arrays(fake):
         observe=lambda count: {"place": np.full(2, 0.5), "flag": count % 2},
     )
     assert env.spec.view is None
+    assert env.spec.obs.one_hot is None
     _, obs, rows = play(env, [np.zeros(2, np.int32)])
     np.testing.assert_array_equal(obs[0], [0.5, 0.5, 1, 0])
     np.testing.assert_array_equal(rows[0].obs[1], [0.5, 0.5, 0, 1])
@@ -188,6 +190,51 @@ def test_observations_become_arrays(fake):
     _, obs, rows = play(env, [np.zeros(2, np.int32)] * 2)
     assert obs.dtype == rows[1].next_obs.dtype == np.uint8
     assert (rows[1].next_obs == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "codes"),
+    [
+        (spaces.Discrete(5, start=2), (5,)),
+        (spaces.MultiDiscrete([2, 4, 3], start=[1, 0, 0]), (2, 4, 3)),
+        (spaces.Tuple((spaces.Discrete(3), spaces.MultiDiscrete([2, 2]))), (3, 2, 2)),
+        # a Dict is flattened in the alphabetical order of its keys
+        (
+            spaces.Dict(
+                {"b": spaces.Discrete(4), "a": spaces.Tuple((spaces.Discrete(2, start=7),))}
+            ),
+            (2, 4),
+        ),
+        (spaces.MultiBinary(3), None),
+        (spaces.Box(-1, 1, (2,), np.float32), None),
+        (spaces.Tuple((spaces.Discrete(3), spaces.Box(0, 1, (1,), np.float32))), None),
+        (spaces.Box(0, 255, (2, 2), np.uint8), None),
+    ],
+)
+def test_codes_are_told_where_there_are_nothing_but_codes(fake, space, codes):
+    space.seed(0)
+    seen = [space.sample() for _ in range(60)]
+    env = fake(space=space, observe=lambda count: seen[count], num_envs=1)
+    assert env.spec.obs.one_hot == codes
+    if codes is None:
+        return
+    _, obs, rows = play(env, [np.zeros(1, np.int32)] * 59)
+    encoded = np.concatenate([obs, *(row.obs for row in rows)])
+    ends = np.cumsum(codes)
+    assert encoded.shape[1] == ends[-1] == env.spec.obs.shape[0]
+    for end, size in zip(ends, codes, strict=True):
+        np.testing.assert_array_equal(encoded[:, end - size : end].sum(1), 1)
+    numbers = np.asarray(jax.jit(lambda rows: state_index(env.spec.obs, rows))(encoded))
+    different = {str(each) for each in seen}
+    assert len(set(numbers.tolist())) == len(different) > 1
+
+
+def test_frozen_lake_is_a_finite_world():
+    env = GymnasiumVector("FrozenLake-v1", 2)
+    assert env.spec.obs.one_hot == (16,)
+    _, obs = env.reset(KEY)
+    numbers = jax.jit(lambda obs: state_index(env.spec.obs, obs))(obs)
+    np.testing.assert_array_equal(numbers, [0, 0])
 
 
 def test_spec_tells_bounds_threshold_and_map(fake):

@@ -79,7 +79,7 @@ def test_shorter_ways_to_write_the_same(text: str, value: Any) -> None:
         (
             "Iner()",
             UnknownName,
-            "There is no agent, bonus or behavior 'Iner'. Did you mean 'Inner'",
+            "There is no agent, bonus or part of one 'Iner'. Did you mean 'Inner'",
         ),
         ("Outer(inner=Iner(), factor=1)", UnknownName, "Did you mean 'Inner'"),
         ("Inner(wdth=3)", UnknownName, "There is no field of Inner 'wdth'. Did you mean 'width'"),

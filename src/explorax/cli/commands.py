@@ -155,6 +155,8 @@ def _print_catalogue(kind: str) -> None:
     width = max(map(len, entries), default=0)
     for name, text in entries.items():
         print(_indented(f"  {name:<{width}}  ", text))
+    if kind in listing.NOTES:
+        print(_indented("  ", listing.NOTES[kind]))
 
 
 def _text(entry: listing.Entry) -> str:

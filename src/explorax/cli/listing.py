@@ -9,8 +9,19 @@ from collections.abc import Callable
 
 from explorax.core.errors import unknown_name
 
-PACKAGES = {"agents": "agent", "bonuses": "bonus", "behaviors": "behavior"}
+PACKAGES = {
+    "agents": "agent",
+    "bonuses": "bonus",
+    "behaviors": "behavior",
+    "encoders": "encoder",
+    "densities": "density",
+}
 KINDS = ("environments", *PACKAGES, "presets")
+TELEVISION = "noisy_tv"  # the setting that every environment of ours has
+NOTES = {
+    "environments": f"Each takes {TELEVISION}=N too, as in deep_sea/20({TELEVISION}=32): a noisy "
+    f"television beside it. `explorax list {TELEVISION}` says more."
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +65,17 @@ def describe(name: str) -> tuple[Entry, ...]:
     ]
     tasks = _tasks()
     if _base(name) in tasks:
-        found.append(_entry("environment", name, tasks[_base(name)]))
+        entry = _entry("environment", name, tasks[_base(name)])
+        television = Setting(TELEVISION, "0", "channels of a noisy television beside it; 0: none")
+        found.append(dataclasses.replace(entry, settings=(*entry.settings, television)))
+    if name in (TELEVISION, "NoisyTV"):
+        cls = importlib.import_module("explorax.envs").NoisyTV
+        found.append(_entry("setting of every environment", name, cls))
     if name in overview("presets"):
         found.append(_preset(name))
     if not found:
         possible = {key.removesuffix("/N") for kind in KINDS for key in overview(kind)}
-        raise unknown_name("entry", name, possible | set(KINDS))
+        raise unknown_name("entry", name, possible | {TELEVISION, *KINDS})
     return tuple(found)
 
 

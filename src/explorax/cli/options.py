@@ -149,7 +149,7 @@ class List:
     what: Annotated[
         conf.Positional[tuple[str, ...]], conf.arg(metavar="WHAT", help_behavior_hint="")
     ] = ()
-    """environments, agents, bonuses, behaviors, presets, or a name in one of them."""
+    """environments, agents, bonuses, behaviors, encoders, densities, presets, or a name in one."""
 
 
 COMMANDS: dict[str, type] = {

@@ -18,7 +18,7 @@ _SUMMARIES = {
     "compare": "train every combination, or a preset such as demo, and report on all",
     "eval": "play the final policy of a run and print what it returns",
     "report": "write one HTML page about runs: curves, maps, films, numbers",
-    "list": "show the environments, agents, bonuses, behaviors and presets",
+    "list": "show the environments, agents, bonuses, their parts and presets",
 }
 
 

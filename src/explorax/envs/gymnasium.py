@@ -156,11 +156,12 @@ def _describe(id: str, kwargs: tuple[tuple[str, Any], ...]) -> Spec:
     """Return what Gymnasium says of one environment."""
     import gymnasium
 
-    from explorax.envs.gymnasium_guard import array_space
+    from explorax.envs.gymnasium_guard import array_space, code_sizes
 
     env = _built(id, kwargs, lambda: gymnasium.make(id, disable_env_checker=True, **dict(kwargs)))
     flat = array_space(env.observation_space, id)
-    obs = Box(flat.shape, _bound(flat.low), _bound(flat.high, upper=True), str(flat.dtype))
+    low, high = _bound(flat.low), _bound(flat.high, upper=True)
+    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(env.observation_space))
     view = _view(obs) if isinstance(env.observation_space, gymnasium.spaces.Box) else None
     space, spec = env.action_space, env.spec
     env.close()

@@ -29,6 +29,23 @@ def array_space(space: spaces.Space, id: str) -> spaces.Box:
     return spaces.Box(low, high, dtype=np.float32)
 
 
+def code_sizes(space: spaces.Space) -> tuple[int, ...] | None:
+    """Return the sizes of the one-hot codes that `encode` makes of `space`, in their order.
+
+    None where something else is among them: numbers, or flags that are no codes (MultiBinary).
+    """
+    if isinstance(space, spaces.Discrete):
+        return (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(size) for size in space.nvec.ravel())
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        sizes = [code_sizes(part) for part in parts]
+        known = [size for size in sizes if size is not None]
+        return sum(known, ()) if known and len(known) == len(sizes) else None
+    return None
+
+
 def encode(space: spaces.Space, observation: Any) -> np.ndarray:
     """Return a checked observation as an array: images as uint8, all else as float32.
 

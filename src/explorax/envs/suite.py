@@ -7,12 +7,14 @@ import re
 from typing import Any, cast, get_type_hints
 
 import explorax.envs as envs
-from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, unknown_name
+from explorax.core.errors import Incompatible, InvalidSetting, unknown_name
 from explorax.core.protocols import Env
 from explorax.envs.gymnasium import GymnasiumVector
+from explorax.envs.noisy_tv import NoisyTV
 from explorax.envs.task import Batched, Task
 
 GYMNASIUM = "gymnasium:"
+TELEVISION = "noisy_tv"  # the setting that every task has: the channels of its NoisyTV
 _FORM = re.compile(r"(?P<name>[^/()]+)(?:/(?P<size>[^/()]+))?(?:\((?P<settings>.*)\))?", re.DOTALL)
 _EXAMPLES = "Forms: mountain_car, deep_sea/20, mountain_car_sparse(power=0.0008)."
 
@@ -22,8 +24,9 @@ def make(name: str | Task | Env, num_envs: int) -> Env:
 
     `name` is `mountain_car`, `deep_sea/20`, `mountain_car_sparse(power=0.0008)`,
     `gymnasium:MountainCar-v0`, `gymnasium:LunarLander-v3(continuous=True)`, a task or an
-    environment. Raises UnknownName, InvalidSetting, or Incompatible where an environment object
-    cannot be had in that number.
+    environment. Any task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N channels.
+    Raises UnknownName, InvalidSetting, or Incompatible where an environment object cannot be had in
+    that number, or a task can have no television.
     """
     if not isinstance(name, str):
         return _from_object(name, num_envs)
@@ -46,10 +49,11 @@ def name_of(env: str | Task | Env) -> str:
         return GYMNASIUM + id + _settings_text(settings)
     if isinstance(env, GymnasiumVector):
         return GYMNASIUM + env.id + _settings_text(dict(env.kwargs))
-    task = env.task if isinstance(env, Batched) else env
+    shown = env.task if isinstance(env, Batched) else env
+    task = shown.task if isinstance(shown, NoisyTV) else shown
     name = _snake(type(task).__name__)
     if _classes().get(name) is not type(task):
-        return repr(task)
+        return repr(shown)
     fields = dataclasses.fields(cast(Any, task))  # every task is a dataclass
     sized = [field for field in fields if field.default is dataclasses.MISSING]
     given = {
@@ -57,6 +61,8 @@ def name_of(env: str | Task | Env) -> str:
         for field in fields
         if field not in sized and getattr(task, field.name) != field.default
     }
+    if isinstance(shown, NoisyTV):
+        given[TELEVISION] = shown.channels
     size = "".join(f"/{getattr(task, field.name)}" for field in sized)
     return name + size + _settings_text(given)
 
@@ -74,7 +80,8 @@ def _snake(name: str) -> str:
 
 
 def _classes() -> dict[str, type]:
-    return {_snake(name): getattr(envs, name) for name in envs.__all__}
+    classes = {name: getattr(envs, name) for name in envs.__all__}
+    return {_snake(name): cls for name, cls in classes.items() if cls is not NoisyTV}
 
 
 def _needs_size(cls: type) -> bool:
@@ -102,6 +109,10 @@ def _task(text: str) -> Task:
         raise InvalidSetting(f"{text!r} is not the name of an environment. {_EXAMPLES}")
     classes = _classes()
     name = match["name"].strip()
+    if name in (TELEVISION, NoisyTV.__name__):
+        raise InvalidSetting(
+            f"{text!r}: a noisy television is a setting of any task: deep_sea/20({TELEVISION}=32)."
+        )
     if name in envs.__all__:  # the `repr` of a task
         name = _snake(name)
     if name not in classes:
@@ -109,6 +120,11 @@ def _task(text: str) -> Task:
         raise unknown_name("environment", name, classes, cure)
     cls = classes[name]
     settings = _settings(match["settings"], text)
+    channels = settings.pop(TELEVISION, 0)
+    if type(channels) is not int or channels < 0:
+        raise InvalidSetting(
+            f"{text!r}: {TELEVISION} must be a whole number of channels, 0 for no television."
+        )
     fields = [field.name for field in dataclasses.fields(cls)]
     if match["size"] is not None:
         if not _needs_size(cls):
@@ -116,7 +132,8 @@ def _task(text: str) -> Task:
         settings = {fields[0]: _literal(match["size"], text), **settings}
     elif _needs_size(cls) and fields[0] not in settings:
         raise InvalidSetting(f"{text!r}: {name} needs a {fields[0]}, as in {name}/10.")
-    return cls(**_checked(name, cls, settings))
+    task = cls(**_checked(name, cls, settings))
+    return NoisyTV(task, channels) if channels else task
 
 
 def _checked(name: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
@@ -125,10 +142,8 @@ def _checked(name: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
     types = get_type_hints(cls)
     fields = [field.name for field in dataclasses.fields(cls)]
     for given, value in settings.items():
-        if not fields:
-            raise UnknownName(f"There is no setting of {name} {given!r}: it has none.")
         if given not in fields:
-            raise unknown_name(f"setting of {name}", given, fields)
+            raise unknown_name(f"setting of {name}", given, [*fields, TELEVISION])
         wanted = types[given]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (number if wanted is float else type(value) is wanted):
@@ -144,7 +159,13 @@ def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:
     id, parenthesis, rest = text.removeprefix(GYMNASIUM).partition("(")
     if parenthesis and not rest.rstrip().endswith(")"):
         raise InvalidSetting(f"{text!r}: the parenthesis is not closed.")
-    return id.strip(), _settings(rest.rstrip()[:-1] if parenthesis else None, text)
+    settings = _settings(rest.rstrip()[:-1] if parenthesis else None, text)
+    if TELEVISION in settings:
+        raise InvalidSetting(
+            f"{text!r}: {TELEVISION} is for our own tasks, which `explorax list` shows. Wrap the "
+            "Gymnasium environment to have one."
+        )
+    return id.strip(), settings
 
 
 def _literal(text: str, whole: str) -> Any:

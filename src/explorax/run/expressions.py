@@ -1,8 +1,8 @@
 """Constructor text such as `Scale(MedianRatio(VIME(hidden=(32,))), 1e-4)`, read and written.
 
 Reading is restricted evaluation of the syntax tree: calls of names from the catalogues (`__all__`
-of agents, bonuses and behaviors), their named constructors (`VIME.paper()`), and literals. A
-stranger's text runs no other code.
+of agents, bonuses and what they are made of), their named constructors (`VIME.paper()`), and
+literals. A stranger's text runs no other code.
 """
 
 import ast
@@ -15,13 +15,20 @@ from typing import Any
 
 from explorax.core.errors import InvalidSetting, unknown_name
 
-KINDS = {"agent": "explorax.agents", "bonus": "explorax.bonuses", "behavior": "explorax.behaviors"}
+KINDS = {
+    "agent": "explorax.agents",
+    "bonus": "explorax.bonuses",
+    "behavior": "explorax.behaviors",
+    "encoder": "explorax.encoders",
+    "density": "explorax.densities",
+}
+_ANY = "agent, bonus or part of one"
 _LONGEST = 20_000  # characters; deeper nesting than this allows would exhaust Python's stack
 _NUMBERS = {"inf": math.inf, "nan": math.nan}  # as repr writes them
 
 
 def catalogue(kind: str) -> dict[str, type]:
-    """Return the settings classes of a kind ("agent", "bonus" or "behavior") by name."""
+    """Return the settings classes of one of KINDS by name."""
     module = importlib.import_module(KINDS[kind])
     found = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
     return {name: value for name, value in found.items() if _is_settings(value)}
@@ -35,7 +42,7 @@ def expression(value: object) -> str:
 def parse(text: str, kind: str | None = None, extra: Iterable[type] = ()) -> Any:
     """Return the settings object that `text` constructs.
 
-    `kind` says what is wanted ("agent", "bonus", "behavior"; None: any). A bare name means the call
+    `kind` says what is wanted, one of KINDS (None: any). A bare name means the call
     without arguments. `extra` adds the caller's own classes. Raises UnknownName, InvalidSetting.
     """
     names = {cls.__name__: cls for cls in extra}
@@ -51,7 +58,7 @@ def parse(text: str, kind: str | None = None, extra: Iterable[type] = ()) -> Any
             f"{text!r} is no constructor expression ({getattr(error, 'msg', error)}). "
             f"Write it as in Python, for example {_example(wanted)}."
         ) from None
-    reader = _Reader(text, names, kind or "agent, bonus or behavior", wanted)
+    reader = _Reader(text, names, kind or _ANY, wanted)
     try:
         value = reader.top(node)
     except RecursionError:
@@ -126,7 +133,7 @@ class _Reader:
         """Return the class, and what to call: the class or one of its named constructors."""
         if isinstance(node, ast.Name):
             if node.id not in self.names:
-                kind = self.kind if top else "agent, bonus or behavior"
+                kind = self.kind if top else _ANY
                 raise unknown_name(kind, node.id, self.wanted if top else self.names)
             return self.names[node.id], self.names[node.id]
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -62,7 +62,8 @@ def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
 
     The bonus is that of the transitions from a state placed at the centre of each cell of the view,
     the mean over the discrete actions, or over -1, 0 and 1 in the first dimension of a continuous
-    one. None where states cannot be placed or the bonus cannot score rows out of order.
+    one. NaN in cells where no state can be, such as walls: the task places it elsewhere. None where
+    states cannot be placed or the bonus cannot score rows out of order.
     """
     if not (isinstance(env, Batched) and env.spec.view is not None and bonus.replayable):
         return None
@@ -70,10 +71,11 @@ def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
 
     def of_seed(args: tuple[Any, Any]) -> jax.Array:
         state, key = args
-        rows = _probe_rows(env, view)
+        rows, inside = _probe_rows(env, view)
         # one action at a time: a survey of all at once takes more memory than training does
         paid = jax.lax.map(lambda action_rows: bonus.rescore(state, key, action_rows), rows)
-        return paid.mean(axis=0).reshape(view.bins).astype(jnp.float32)
+        mean = jnp.where(inside, paid.mean(axis=0), jnp.nan)
+        return mean.reshape(view.bins).astype(jnp.float32)
 
     def of_seeds(states: Any, keys: Any) -> jax.Array:
         return jax.lax.map(of_seed, (states, keys))
@@ -81,14 +83,16 @@ def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
     return jax.jit(of_seeds, compiler_options=QUICK)
 
 
-def _probe_rows(env: Batched, view: View) -> Rollout:
-    """Return the transitions [actions, cells, ...] to score."""
+def _probe_rows(env: Batched, view: View) -> tuple[Rollout, jax.Array]:
+    """Return the transitions [actions, cells, ...] to score, and which cells' states are in them,
+    bool [cells]."""
     task = env.task
     low, high, bins = np.asarray(view.low), np.asarray(view.high), np.asarray(view.bins)
     cells = np.stack(np.meshgrid(*(np.arange(n) for n in view.bins), indexing="ij"), -1)
     points = low + (cells.reshape(-1, 2) + 0.5) / bins * (high - low)
     state = jax.vmap(task.place)(jnp.asarray(points, jnp.float32))
     obs = jax.vmap(task.observe)(state)
+    inside = (jnp.stack(view.cell(obs), -1) == jnp.asarray(cells.reshape(-1, 2))).all(-1)
     keys = jax.random.split(jax.random.key(0), len(points))
     zeros = jnp.zeros(len(points))
     never = jnp.zeros(len(points), bool)
@@ -99,7 +103,7 @@ def _probe_rows(env: Batched, view: View) -> Rollout:
         next_obs = jax.vmap(task.observe)(after)
         return Rollout(obs, actions, reward, next_obs, terminated, never, never, zeros)
 
-    return jax.vmap(with_action)(_probe_actions(task.action))
+    return jax.vmap(with_action)(_probe_actions(task.action)), inside
 
 
 def _probe_actions(space: Any) -> jax.Array:

@@ -1,0 +1,3 @@
+"""Densities over observations that learn online, for pseudo-counts. `__all__` is the catalogue."""
+
+__all__: list[str] = []

@@ -5,16 +5,73 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorax.behaviors import Boltzmann, EpsilonGreedy, Greedy
-from explorax.core.errors import InvalidSetting
+from explorax.behaviors import UCB, UCB1, Boltzmann, EpsilonGreedy, Greedy
+from explorax.core.errors import Incompatible, InvalidSetting
 
 # The tests' programs are compiled without optimisation, and rounding is in the optimised ones.
 OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 VALUES = [[1.0, 3.0, 2.0], [5.0, 5.0, -1.0], [0.0, 0.0, 0.0], [-1e6, 0.0, 1e6]]
 
 
-def probabilities(behavior, values, env_steps=0):
-    return np.asarray(jax.jit(behavior.probabilities)(jnp.asarray(values), jnp.int32(env_steps)))
+COUNTS = [[3, 1, 2], [5, 5, 1], [0, 2, 0], [10**6, 10, 1]]
+
+
+def probabilities(behavior, values, env_steps=0, counts=None):
+    counts = None if counts is None else jnp.asarray(counts, jnp.int32)
+    choice = jax.jit(behavior.probabilities)(jnp.asarray(values), jnp.int32(env_steps), counts)
+    return np.asarray(choice)
+
+
+def bounds(values, counts, scale):
+    """Auer et al.'s index, action by action."""
+    total = sum(counts)
+    return [
+        value + scale * np.sqrt(2 * np.log(total) / count)
+        for value, count in zip(values, counts, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("behavior, scale", [(UCB1(), 1.0), (UCB(), 1.0), (UCB(2.5), 2.5)])
+def test_ucb_takes_the_largest_bound_and_nothing_else(behavior, scale):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(300, 4)).astype(np.float32)
+    counts = rng.integers(1, 50, (300, 4))
+    given = probabilities(behavior, values, 0, counts)
+    best = [int(np.argmax(bounds(*row, scale))) for row in zip(values, counts, strict=True)]
+    np.testing.assert_array_equal(given, np.eye(4)[best])
+    assert (given.argmax(-1) != values.argmax(-1)).mean() > 0.2  # it is not greedy
+
+
+def test_ucb_tries_every_action_once_before_any_twice():
+    untried = probabilities(UCB1(), VALUES, 0, COUNTS)[2]
+    np.testing.assert_allclose(untried, [0.5, 0.0, 0.5])
+    nothing = probabilities(UCB(0.0), VALUES, 0, np.zeros((4, 3), int))
+    np.testing.assert_allclose(nothing, 1 / 3, rtol=1e-6)
+
+
+def test_ucb_shares_ties_and_its_limits_are_greedy():
+    equal = probabilities(UCB1(), [[1.0, 1.0, 0.0]], 0, [[7, 7, 7]])
+    np.testing.assert_allclose(equal, [[0.5, 0.5, 0.0]])
+    tried = np.full((4, 3), 9)
+    greedy = probabilities(Greedy(), VALUES)
+    np.testing.assert_array_equal(probabilities(UCB(0.0), VALUES, 0, tried), greedy)
+    once = probabilities(UCB1(), [[0.2, 0.9]], 0, [[1, 1]])  # ln 2 for both: means decide
+    np.testing.assert_array_equal(once, [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize("behavior", [UCB(), UCB1()])
+def test_ucb_without_counts_names_an_agent_that_counts(behavior):
+    assert behavior.needs_counts
+    with pytest.raises(Incompatible, match=r"UCB.*\(.*\) needs counts .* TabularQ"):
+        probabilities(behavior, VALUES)
+
+
+def test_the_others_do_as_well_without_counts():
+    for behavior in (Greedy(), EpsilonGreedy(0.6, 0.2, 100), Boltzmann(2.0)):
+        assert not behavior.needs_counts
+        np.testing.assert_array_equal(
+            probabilities(behavior, VALUES), probabilities(behavior, VALUES, 0, COUNTS)
+        )
 
 
 def test_greedy_shares_ties_equally():
@@ -75,18 +132,19 @@ def test_boltzmann_cools():
 
 @pytest.mark.parametrize(
     "behavior",
-    [Greedy(), EpsilonGreedy(0.6, 0.2, 100), Boltzmann(2.0)],
+    [Greedy(), EpsilonGreedy(0.6, 0.2, 100), Boltzmann(2.0), UCB(3.0), UCB1()],
     ids=lambda behavior: type(behavior).__name__,
 )
 def test_actions_are_drawn_with_the_probabilities_stated(behavior):
     draws, env_steps = 20_000, jnp.int32(30)
     values = jnp.repeat(jnp.asarray(VALUES), draws, axis=0)
-    actions = jax.jit(behavior.choose)(jax.random.key(0), values, env_steps)
+    counts = jnp.repeat(jnp.asarray(COUNTS, jnp.int32), draws, axis=0)
+    actions = jax.jit(behavior.choose)(jax.random.key(0), values, env_steps, counts)
     assert actions.dtype == jnp.int32 and actions.shape == (4 * draws,)
     frequency = np.stack(
         [np.bincount(row, minlength=3) / draws for row in np.asarray(actions).reshape(4, draws)]
     )
-    exact = probabilities(behavior, VALUES, 30)
+    exact = probabilities(behavior, VALUES, 30, COUNTS)
     assert (frequency[exact == 0] == 0).all()
     assert np.abs(frequency - exact).max() < 4 * np.sqrt(0.25 / draws)
 
@@ -102,6 +160,8 @@ def test_actions_are_drawn_with_the_probabilities_stated(behavior):
         (lambda: EpsilonGreedy(end=0.0, decay="exponential"), "end must be above 0"),
         (lambda: Boltzmann(temperature=0.0), r"Boltzmann\(temperature=0.0\)"),
         (lambda: Boltzmann(end_temperature=-1.0), "end_temperature must be above 0"),
+        (lambda: UCB(scale=-1.0), r"UCB\(scale=-1.0\): scale must be at least 0"),
+        (lambda: UCB(scale=float("inf")), "scale must be at least 0 and finite"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):
@@ -110,5 +170,5 @@ def test_impossible_settings_are_refused(make, message):
 
 
 def test_settings_are_constructor_text():
-    for behavior in (Greedy(), EpsilonGreedy(0.5), Boltzmann(0.3)):
+    for behavior in (Greedy(), EpsilonGreedy(0.5), Boltzmann(0.3), UCB(0.7), UCB1()):
         assert eval(repr(behavior)) == behavior

@@ -1,6 +1,7 @@
 """VIME over features, and with a noise head: exact, without gradient, and blind to television."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def paid_for(bonus, updates):
     return told
 
 
-MODEL = dict(
+MODEL: dict[str, Any] = dict(
     hidden=(32,),
     activation="tanh",
     elbo_scale="dataset",

@@ -11,11 +11,12 @@ import pytest
 
 import explorax.agents
 from explorax import loop
-from explorax.agents import DQN, ERWR, REINFORCE, TRPO
+from explorax.agents import DQN, ERWR, REINFORCE, TRPO, TabularQ
 from explorax.behaviors import EpsilonGreedy
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible
 from explorax.core.protocols import Percept
+from explorax.envs import BernoulliBandit, Chain
 from explorax.envs.probes import ProbeAction, ProbeBoth, ProbeDelay
 from explorax.envs.task import Batched
 from explorax.run import checkpoint
@@ -36,8 +37,10 @@ AGENTS = {
     "TRPO": TRPO(**ON_POLICY, max_kl=0.05),
     "REINFORCE": REINFORCE(**ON_POLICY, learning_rate=0.03),
     "ERWR": ERWR(**ON_POLICY),
+    "TabularQ": TabularQ(EpsilonGreedy(decay_env_steps=1000)),
 }
 ENVS = 16
+NEEDS_CODES = ("TabularQ",)  # the probes show numbers, which have no place in a table
 
 
 def trained(agent, task, iterations):
@@ -62,7 +65,11 @@ def greedy(env, agent, training, obs):
 @pytest.mark.parametrize("probe", [ProbeAction, ProbeBoth])
 def test_agents_find_the_best_action(name, probe, continuous):
     agent, task = AGENTS[name], probe(continuous=continuous)
-    if continuous and name == "DQN":
+    if name in NEEDS_CODES and not continuous:
+        with pytest.raises(Incompatible, match="one-hot codes.*DQN"):
+            agent.init(jax.random.key(0), Batched(task, 2).spec)
+        return
+    if continuous and name in ("DQN", *NEEDS_CODES):
         with pytest.raises(Incompatible, match="TRPO"):
             agent.init(jax.random.key(0), Batched(task, 2).spec)
         return
@@ -76,6 +83,21 @@ def test_agents_find_the_best_action(name, probe, continuous):
         assert (jnp.sign(chosen.ravel()) == jnp.sign(best.ravel())).all()
     else:
         np.testing.assert_array_equal(chosen, best)
+
+
+@pytest.mark.parametrize("name", NEEDS_CODES)
+def test_tables_find_the_best_action(name):
+    """The same questions in worlds of one-hot codes; the chain's needs a discount of some size."""
+    agent, arm = AGENTS[name], BernoulliBandit(2, best=1.0, gap=1.0)
+    env, training, _ = trained(agent, arm, 150)
+    np.testing.assert_array_equal(greedy(env, agent, training, jnp.ones((ENVS, 1, 1))), 1)
+    agent = dataclasses.replace(agent, discount=0.9)
+    env, training, _ = trained(agent, Chain(4), 1500)
+    obs = jnp.eye(4)[:, None, :]
+    np.testing.assert_array_equal(greedy(env, agent, training, obs), 1)
+    # always right: 1 per step from the last state on, which is 3 − i steps away
+    value = jax.jit(agent.values)(training.learner.agent, obs)[:, 1]
+    np.testing.assert_allclose(value, 10 * 0.9 ** np.arange(3, -1, -1), rtol=0.01)
 
 
 @pytest.mark.parametrize("continuous", [False, True])
@@ -101,7 +123,8 @@ def test_every_agent_of_the_catalogue_is_held_to_the_contract():
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_a_saved_agent_is_the_same_agent(name, tmp_path):
-    agent, env = AGENTS[name], Batched(ProbeAction(), ENVS)
+    agent, task = AGENTS[name], Chain(4) if name in NEEDS_CODES else ProbeAction()
+    env = Batched(task, ENVS)
     start = jax.jit(partial(loop.start, env, agent, NoBonus()))
     chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), 2))
     training, _ = chunk(start(jax.random.key(0)))

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from explorax import loop
-from explorax.agents import DQN, ERWR, REINFORCE, TRPO, on_policy
-from explorax.bonuses import VIME, MedianRatio, NoBonus, PredictionError, Scale, Sum
+from explorax.agents import DQN, ERWR, REINFORCE, TRPO, TabularQ, on_policy
+from explorax.bonuses import RND, VIME, MedianRatio, NoBonus, PredictionError, Scale, Sum
+from explorax.envs.chain import Chain
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_sparse import MountainCarSparse
 from explorax.envs.task import Batched
@@ -33,8 +34,14 @@ AGENTS = {
         replay_capacity=400,
         bonus_at="collection",
     ),
+    "TabularQ": TabularQ(rollout_length=10),
 }
 ITERATIONS = 3
+
+
+def position(obs, like):
+    """Return the first entry [*like.shape] of each observation [*like.shape, ...]."""
+    return obs.reshape(*like.shape, -1)[..., 0]
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,15 @@ class PaysPosition:
         return ()
 
     def score(self, state, key, rollout):
-        return jnp.square(rollout.next_obs[..., 0]), state
+        return jnp.square(position(rollout.next_obs, rollout.reward)), state
 
     def update(self, state, key, rollout):
         return state, {}
 
     def rescore(self, state, key, rows):
-        return jnp.square(rows.next_obs[..., 0]) if self.replayable else rows.bonus
+        if not self.replayable:
+            return rows.bonus
+        return jnp.square(position(rows.next_obs, rows.reward))
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ class PositionInReward:
 
     def step(self, state, key, action):
         state, out = self.env.step(state, key, action)
-        return state, dataclasses.replace(out, reward=out.reward + jnp.square(out.next_obs[:, 0]))
+        paid = jnp.square(position(out.next_obs, out.reward))
+        return state, dataclasses.replace(out, reward=out.reward + paid)
 
     def draw(self, state, index=0):
         return self.env.draw(state, index)
@@ -102,6 +112,8 @@ def same(one, other, leave_out=()):
 
 
 def env_for(agent):
+    if isinstance(agent, TabularQ):
+        return Batched(Chain(4), 4)
     return Batched(MountainCar() if isinstance(agent, DQN) else MountainCarSparse(), 4)
 
 
@@ -125,7 +137,7 @@ def test_reward_with_bonus_trains_as_their_sum_does(name, replayable):
     check_bonus_reaches_the_learner(AGENTS[name], PaysPosition(replayable))
 
 
-@pytest.mark.parametrize("name", ["TRPO", "DQN"])
+@pytest.mark.parametrize("name", ["TRPO", "DQN", "TabularQ"])
 def test_the_bonus_moves_the_learner_at_all(name):
     env, agent = env_for(AGENTS[name]), AGENTS[name]
     with pytest.raises(AssertionError):
@@ -141,6 +153,34 @@ def test_scale_zero_is_no_bonus_to_the_bit(name, inner):
     none, _ = trained(env, agent, NoBonus())
     same(silent, none)
     assert metrics["bonus_max"] == 0
+
+
+@pytest.mark.parametrize("name", ["TRPO", "DQN", "DQN at collection"])
+def test_a_bonus_that_learns_does_learn_and_reaches_the_learner(name):
+    """DI-engine's DQN with RND never trained RND, and paid it into a copy (its issue 676)."""
+    env, agent = env_for(AGENTS[name]), AGENTS[name]
+    rnd = RND(features=4, hidden=(4,), predictor_hidden=(4, 4), learning_rate=1e-2)
+    start, chunk = _program(env, agent, rnd)
+    before = start(jax.random.key(0))
+    after, metrics = chunk(before)
+    with pytest.raises(AssertionError):
+        same(after.learner.bonus.trained.params, before.learner.bonus.trained.params)
+    same(after.learner.bonus.target, before.learner.bonus.target)
+    assert metrics["bonus_mean"] > 0 and np.isfinite(metrics["bonus/loss"])
+    none, _ = trained(env, agent, NoBonus())
+    part = "params" if isinstance(agent, DQN) else "policy"
+    with pytest.raises(AssertionError):
+        same(getattr(after.learner.agent, part), getattr(none, part))
+    same(trained(env, agent, Scale(rnd, 0.0))[0], none)
+
+
+def test_a_replayed_row_is_not_paid_what_the_predictor_once_made_of_it():
+    env = env_for(AGENTS["DQN"])
+    rnd = RND(features=4, hidden=(4,), predictor_hidden=(4, 4), learning_rate=1e-2)
+    replayed, _ = trained(env, AGENTS["DQN"], rnd)
+    collected, _ = trained(env, AGENTS["DQN at collection"], rnd)
+    with pytest.raises(AssertionError):
+        same(replayed.params, collected.params)
 
 
 def test_agents_own_scale_does_what_the_wrapper_does():

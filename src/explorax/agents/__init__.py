@@ -3,6 +3,7 @@
 from explorax.agents.dqn import DQN
 from explorax.agents.erwr import ERWR
 from explorax.agents.reinforce import REINFORCE
+from explorax.agents.tabular_q import TabularQ
 from explorax.agents.trpo import TRPO
 
-__all__ = ["DQN", "ERWR", "REINFORCE", "TRPO"]
+__all__ = ["DQN", "ERWR", "REINFORCE", "TRPO", "TabularQ"]

@@ -118,11 +118,19 @@ class DQN:
         )
 
     def init(self, key: Key, spec: Spec) -> DQNState:
-        """Return the state before the first step. Raises Incompatible for continuous actions."""
+        """Return the state before the first step.
+
+        Raises Incompatible for continuous actions and for a behaviour that needs counts.
+        """
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
                 "Agents that take continuous actions: TRPO, REINFORCE, ERWR."
+            )
+        if self.behavior.needs_counts:
+            raise Incompatible(
+                f"DQN does not count how often each action was taken in a state, and "
+                f"{self.behavior!r} needs that. An agent that counts: TabularQ."
             )
         steps = self.replay_capacity // spec.num_envs
         if steps < max(self.n_steps, self.rollout_length):
@@ -162,16 +170,19 @@ class DQN:
 
     def act(
         self, state: DQNState, carry: Any, key: Key, percept: Percept, *, greedy: bool = False
-    ) -> tuple[Int[Array, " E"], Any, tuple[()]]:
-        """Return (action, carry, ()). `greedy` takes the first of the best actions."""
-        values = self.values(state, percept.obs)
+    ) -> tuple[Int[Array, " E"], Any, dict[str, jax.Array]]:
+        """Return (action, carry, {"latent": [E, H]}), the latent being the last hidden layer.
+
+        `greedy` takes the first of the best actions.
+        """
+        values, latent = self._q_and_latent(state.params, self._seen(state, percept.obs))
         if greedy:
-            return jnp.argmax(values, axis=-1).astype(jnp.int32), carry, ()
-        return self.behavior.choose(key, values, state.env_steps), carry, ()
+            return jnp.argmax(values, axis=-1).astype(jnp.int32), carry, {"latent": latent}
+        return self.behavior.choose(key, values, state.env_steps), carry, {"latent": latent}
 
     def values(self, state: DQNState, obs: Any) -> Float[Array, "N A"]:
         """Return Q(s, ·) of observations [N, ...]."""
-        return self._q(state.params, self._features(state.moments, obs))
+        return self._q(state.params, self._seen(state, obs))
 
     def learn(
         self, state: DQNState, key: Key, rollout: Rollout, rescore: Rescore
@@ -205,11 +216,12 @@ class DQN:
     def _network(self, num_actions: int) -> MLP:
         return MLP(self.hidden, num_actions, self.activation)
 
-    def _q(self, params: Any, features: jax.Array) -> jax.Array:
+    def _q_and_latent(self, params: Any, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         num_actions = params["params"]["output"]["bias"].shape[-1]
-        values = self._network(num_actions).apply(params, features)
-        assert isinstance(values, jax.Array)
-        return values
+        return self._network(num_actions).run(params, features)
+
+    def _q(self, params: Any, features: jax.Array) -> jax.Array:
+        return self._q_and_latent(params, features)[0]
 
     def _optimizer(self) -> optax.GradientTransformation:
         adam = optax.adam(self.learning_rate)
@@ -217,9 +229,9 @@ class DQN:
             return adam
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), adam)
 
-    def _features(self, moments: running.Moments, obs: jax.Array) -> jax.Array:
+    def _seen(self, state: DQNState, obs: jax.Array) -> jax.Array:
         """Return what the network sees [N, I] of observations [N, ...]."""
-        return running.features(moments, obs, self.normalize_obs)
+        return running.features(state.moments, obs, self.normalize_obs)
 
     def _batches(self, state: DQNState, key: Key, rescore: Rescore) -> Batch:
         """Return all batches of one `learn`, leaves [U, B, ...]."""
@@ -237,11 +249,11 @@ class DQN:
             self.discount,
         )
         batch = Batch(
-            features=self._features(state.moments, windows.obs[:, 0]),
+            features=self._seen(state, windows.obs[:, 0]),
             action=windows.action[:, 0],
             reward=reward,
             discount=discount,
-            next_features=self._features(state.moments, windows.next_obs[jnp.arange(drawn), last]),
+            next_features=self._seen(state, windows.next_obs[jnp.arange(drawn), last]),
         )
         shape = (self.updates_per_learn, self.batch_size)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), batch)

@@ -12,17 +12,30 @@ from explorax.core.protocols import Key
 class Behavior(Protocol):
     """Chooses among discrete actions by their values. `env_steps` counts all E environments' steps.
 
-    A behaviour is a frozen dataclass of settings with these two pure methods.
+    A behaviour is a frozen dataclass of settings with two pure methods. `counts` is how often each
+    action was taken in the row's state, or None where the agent does not count.
     """
 
+    @property
+    def needs_counts(self) -> bool:
+        """Whether `counts` must be given. An agent that does not count refuses such a behaviour."""
+        ...
+
     def probabilities(
-        self, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Float[Array, "E A"]:
         """Return the exact probability with which `choose` takes each action."""
         ...
 
     def choose(
-        self, key: Key, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        key: Key,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Int[Array, " E"]:
         """Return an action per row, int32."""
         ...

@@ -27,6 +27,8 @@ class Boltzmann:
     decay_env_steps: int = 10_000
     decay: str = "linear"  # or "cosine", "exponential"
 
+    needs_counts = False
+
     def __post_init__(self) -> None:
         check_types(self)
         require(
@@ -38,7 +40,10 @@ class Boltzmann:
         require(self.decay in SHAPES, self, "decay", f"one of {SHAPES}")
 
     def probabilities(
-        self, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Float[Array, "E A"]:
         """Return the exact probability of each action."""
         end = self.temperature if self.end_temperature is None else self.end_temperature
@@ -46,7 +51,11 @@ class Boltzmann:
         return jax.nn.softmax(values / temperature, axis=-1)
 
     def choose(
-        self, key: Key, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        key: Key,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Int[Array, " E"]:
         """Return an action per row."""
         return draw(key, self.probabilities(values, env_steps))

@@ -23,6 +23,8 @@ class EpsilonGreedy:
     decay_env_steps: int = 10_000
     decay: str = "linear"  # or "cosine", "exponential"
 
+    needs_counts = False
+
     def __post_init__(self) -> None:
         check_types(self)
         require(0 <= self.start <= 1, self, "start", "a probability, between 0 and 1")
@@ -39,14 +41,21 @@ class EpsilonGreedy:
         return annealed(self.start, self.end, self.decay_env_steps, self.decay)(env_steps)
 
     def probabilities(
-        self, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Float[Array, "E A"]:
         """Return the exact probability of each action."""
         epsilon = self.epsilon(env_steps)
         return (1 - epsilon) * greedy_probabilities(values) + epsilon / values.shape[-1]
 
     def choose(
-        self, key: Key, values: Float[Array, "E A"], env_steps: Int[Array, ""]
+        self,
+        key: Key,
+        values: Float[Array, "E A"],
+        env_steps: Int[Array, ""],
+        counts: Int[Array, "E A"] | None = None,
     ) -> Int[Array, " E"]:
         """Return an action per row."""
         return draw(key, self.probabilities(values, env_steps))

@@ -42,8 +42,8 @@ class NoBonus:
 class Scale:
     """Pays `factor` times what `bonus` pays; `factor` is VIME's η (arXiv 1605.09674, Eq. 3)."""
 
-    bonus: Bonus
-    factor: float
+    bonus: Bonus  # what is scaled
+    factor: float  # η; the agent's `bonus_scale` multiplies it once more
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -73,9 +73,9 @@ class Scale:
 class Clip:
     """Pays what `bonus` pays, kept between `low` and `high`."""
 
-    bonus: Bonus
-    low: float
-    high: float
+    bonus: Bonus  # what is clipped
+    low: float  # the least that is paid
+    high: float  # the most that is paid
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -115,10 +115,10 @@ class Decay:
     environments, as everywhere. Finding a goal wants a large bonus, staying there a small one.
     """
 
-    bonus: Bonus
-    env_steps: int
-    end: float = 0.0
-    shape: str = "linear"
+    bonus: Bonus  # what fades
+    env_steps: int  # of all environments, until the factor is `end`
+    end: float = 0.0  # the last factor; above 0 for "exponential"
+    shape: str = "linear"  # or "cosine", "exponential"
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -32,8 +32,8 @@ class MedianRatio:
     transitions have become alike, the others are paid many times that (`Clip` bounds it).
     """
 
-    bonus: Bonus
-    window: int = 10
+    bonus: Bonus  # what is normalised
+    window: int = 10  # rollouts whose medians count
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -79,8 +79,8 @@ class RunningMean:
     (as in Adam). The rollout under way is counted first; one that pays nothing is not counted.
     """
 
-    bonus: Bonus
-    decay: float = 0.99
+    bonus: Bonus  # what is normalised
+    decay: float = 0.99  # weight of the mean so far, per rollout
 
     def __post_init__(self) -> None:
         check_types(self)

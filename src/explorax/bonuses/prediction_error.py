@@ -20,26 +20,26 @@ class PredictionError:
     are those of `VIME`.
     """
 
-    hidden: tuple[int, ...] = (32,)
-    activation: str = "relu"
-    target: str = "next_obs"
-    prior_std: float = 0.5
-    mean_init_std: float | None = None
-    likelihood_std: float = 5.0
-    learn_likelihood: bool = False
-    elbo_scale: str | float = 5.0
-    samples: int = 1
-    shared_noise: bool = True
-    learning_rate: float = 3e-3
-    batch_size: int = 50
-    updates_per_step: float = 0.004
-    pool_size: int = 100_000
-    min_pool_size: int = 500
-    cross_episodes: bool = False
-    standardize: bool = True
-    standardize_clip: float = 10.0
-    latent: Encoder | None = None
-    noise_head: bool = False
+    hidden: tuple[int, ...] = (32,)  # widths of the hidden layers, all of them Bayesian
+    activation: str = "relu"  # or "tanh"
+    target: str = "next_obs"  # or "difference": s' − s
+    prior_std: float = 0.5  # also every σ at the start
+    mean_init_std: float | None = None  # deviation of μ at the start; None: 1/√inputs
+    likelihood_std: float = 5.0  # σ_L, in deviations of the standardised target
+    learn_likelihood: bool = False  # learn σ_L, from that start
+    elbo_scale: str | float = 5.0  # divides the KL to the prior; "dataset": pool / batch_size
+    samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
+    shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
+    learning_rate: float = 3e-3  # Adam
+    batch_size: int = 50  # rows of a minibatch
+    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    pool_size: int = 100_000  # transitions, first in first out
+    min_pool_size: int = 500  # until the pool has them, nothing is fitted and nothing paid
+    cross_episodes: bool = False  # True: an episode's end is followed by the next one's start
+    standardize: bool = True  # inputs and targets; False for raw ones
+    standardize_clip: float = 10.0  # of inputs and targets, in deviations
+    latent: Encoder | None = None  # predicts what it makes of s'; None: observations
+    noise_head: bool = False  # σ_L from a network of (s, a), in the fit; the error stays as it is
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -33,9 +33,9 @@ class RunningStd:
     negative where less is learnt than usual.
     """
 
-    bonus: Bonus
+    bonus: Bonus  # what is normalised
     discount: float = 0.99  # of the filter, the agent's discount of the bonus
-    center: bool = False
+    center: bool = False  # take off the mean of all bonuses so far
 
     def __post_init__(self) -> None:
         check_types(self)

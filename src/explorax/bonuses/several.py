@@ -18,7 +18,7 @@ from explorax.core.settings import check_types
 class Sum:
     """Pays the sum of what `bonuses` pay."""
 
-    bonuses: tuple[Bonus, ...]
+    bonuses: tuple[Bonus, ...]  # what is added up
 
     def __post_init__(self) -> None:
         _check(self, self.bonuses)
@@ -52,7 +52,7 @@ class Product:
     is 0, nothing is paid.
     """
 
-    bonuses: tuple[Bonus, ...]
+    bonuses: tuple[Bonus, ...]  # what is multiplied
 
     def __post_init__(self) -> None:
         _check(self, self.bonuses)

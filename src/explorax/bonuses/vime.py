@@ -48,34 +48,32 @@ class VIME:
     environment executes.
     """
 
-    hidden: tuple[int, ...] = (32,)
+    hidden: tuple[int, ...] = (32,)  # widths of the hidden layers, all of them Bayesian
     activation: str = "relu"  # or "tanh"
     target: str = "next_obs"  # or "difference": s' − s
     prior_std: float = 0.5  # also every σ at the start
     mean_init_std: float | None = None  # deviation of μ at the start; None: 1/√inputs
     likelihood_std: float = 5.0  # σ_L, in deviations of the standardised target
     learn_likelihood: bool = False  # learn σ_L, from that start
-    elbo_scale: str | float = (
-        5.0  # batches in KL/batches: a number, or "dataset" = pool / minibatch
-    )
+    elbo_scale: str | float = 5.0  # divides the KL to the prior; "dataset": pool / batch_size
     samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
     learning_rate: float = 3e-3  # Adam
-    batch_size: int = 50
+    batch_size: int = 50  # rows of a minibatch
     updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
     pool_size: int = 100_000  # transitions, first in first out
-    min_pool_size: int = 500
-    cross_episodes: bool = False
+    min_pool_size: int = 500  # until the pool has them, nothing is fitted and nothing paid
+    cross_episodes: bool = False  # True: an episode's end is followed by the next one's start
     standardize: bool = True  # inputs and targets; False for raw ones
-    standardize_clip: float = 10.0  # in deviations
+    standardize_clip: float = 10.0  # of inputs and targets, in deviations
     latent: Encoder | None = None  # gain over what it makes of s and s'; None: over observations
     noise_head: bool = False  # σ_L from a network of (s, a): what is noise is not learnt from
-    method: str = "second_order"
-    step_size: float = 0.01  # λ
+    method: str = "second_order"  # Eq. 16; or "gradient_steps": Eq. 12
+    step_size: float = 0.01  # λ; of the second order it cancels under a normaliser
     gain_steps: int = 5  # for "gradient_steps"
     # For "gradient_steps": "adam", as the authors, or "sgd". Adam's first steps are of size λ
     # whatever the gradient, so that its gain says more of where than of how much was learnt.
-    gain_optimizer: str = "adam"
+    gain_optimizer: str = "adam"  # or "sgd"; for "gradient_steps"
     gain: str = "information"  # KL[new‖old], or "compression": KL[old‖new]; second order: the same
     clip: float = 1000.0  # of the raw gain, nats
 

@@ -1,13 +1,17 @@
 """The tasks written in JAX, one file each. `suite.make` turns a name into an environment."""
 
+from explorax.envs.bernoulli_bandit import BernoulliBandit
 from explorax.envs.cart_pole import CartPole
 from explorax.envs.cart_pole_swing_up_sparse import CartPoleSwingUpSparse
 from explorax.envs.chain import Chain
 from explorax.envs.deep_sea import DeepSea
 from explorax.envs.double_pendulum_sparse import DoublePendulumSparse
+from explorax.envs.four_rooms import FourRooms
+from explorax.envs.key_door import KeyDoor
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.mountain_car_sparse import MountainCarSparse
+from explorax.envs.noisy_tv import NoisyTV
 from explorax.envs.probes import (
     ProbeAction,
     ProbeBoth,
@@ -17,14 +21,18 @@ from explorax.envs.probes import (
 )
 
 __all__ = [
+    "BernoulliBandit",
     "CartPole",
     "CartPoleSwingUpSparse",
     "Chain",
     "DeepSea",
     "DoublePendulumSparse",
+    "FourRooms",
+    "KeyDoor",
     "MountainCar",
     "MountainCarContinuous",
     "MountainCarSparse",
+    "NoisyTV",
     "ProbeAction",
     "ProbeBoth",
     "ProbeConstant",

@@ -205,3 +205,27 @@ def draw_grid(
         y, x = divmod(place, columns)
         canvas.disc((x + 0.5, -y - 0.5), 0.36, BLUE)
     return canvas.frame()
+
+
+def draw_columns(shares: Sequence[float], chosen: int | None, paid: bool) -> np.ndarray:
+    """Return a column for each of `shares` in [0, 1], the highest ones in another colour.
+
+    A disc marks the `chosen` one, filled if it `paid`.
+    """
+    width = 1.45
+    canvas = Canvas((-0.12, width), (-0.08, 1.0), PAPER, margin=(14.0, 14.0))
+    for tick in (0.0, 0.5, 1.0):
+        canvas.line([(0.0, tick), (width, tick)], LINE if tick else INK, 1.0)
+        canvas.text((-0.07, tick), f"{tick:g}", size=12.0)
+    side = width / len(shares)
+    for index, share in enumerate(shares):
+        fill = ORANGE if share == max(shares) else SKY_BLUE
+        middle = (index + 0.5) * side
+        top = max(share, canvas.pixels(1.0))
+        canvas.box((middle - 0.36 * side, 0.0), (middle + 0.36 * side, top), fill)
+        if len(shares) <= 30:
+            canvas.text((middle, -0.05), str(index), size=12.0)
+        if index == chosen:
+            radius = min(0.3 * side, 0.06)
+            canvas.disc((middle, top / 2), radius, INK if paid else PAPER, INK)
+    return canvas.frame()

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
 
 
 def _glorot(scale: float) -> nn.initializers.Initializer:
@@ -27,7 +31,7 @@ class MLP(nn.Module):
 
     hidden: tuple[int, ...]
     outputs: int
-    activation: str = "tanh"  # or "relu"
+    activation: str = "tanh"  # or "relu", "silu"
     output_scale: float = 1.0
 
     @nn.compact

@@ -1,0 +1,131 @@
+"""Visit counts of hash codes, for observations of any kind."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax.core.errors import require
+from explorax.core.protocols import Key, Metrics, Rollout, Spec
+from explorax.core.pytree import pytree, replace
+from explorax.core.settings import check_types
+from explorax.ops import counting, hashing
+from explorax.ops import moments as running
+
+_UNBOUNDED = 1e6  # a bound beyond it says only which numbers a float can hold
+_FURTHEST = 10.0  # deviations, or half ranges: an outlier must not drown the other coordinates
+
+
+@pytree
+class HashCountState:
+    """How often each code was visited, and what makes codes of observations."""
+
+    counts: Any  # int32 [2^bits]
+    projection: Any  # float32 [D + 1, bits], drawn once; the last row meets the constant 1
+    centre: Any  # float32 [D], of the bounds; 0 where there are none
+    half_range: Any  # float32 [D], of the bounds; 1 where there are none
+    bounded: Any  # bool [D]
+    moments: running.Moments  # of flat observations, until `scale_env_steps` were seen
+    seen: Any  # int32 [], codes with a count above 0
+
+
+@dataclass(frozen=True)
+class HashCount:
+    """Pays β/√n(φ(s')), n the visits to all states of the same SimHash code, this one included.
+
+    φ(s) = sgn(A g(s)) with A drawn once from the standard normal (Tang et al. 2017, arXiv
+    1611.04717, Sec. 2.1; Charikar 2002): near states mostly share a code, and more bits make finer
+    cells. n is exact in time order, as in `Count`. A replayed row is paid by the counts as they
+    are now, changing none.
+
+    g must never change, or old counts would be those of other states: no moving moments. So each
+    coordinate is scaled to [−1, 1] by its bounds. Those without bounds are standardised by the
+    moments of the first rollouts, until `scale_env_steps` steps were seen, which then stay as they
+    are; until then nothing is counted and nothing paid. One-hot codes are taken as they are.
+
+    Deviations: g(s) ends with a constant 1, so that the cells are cut by planes anywhere in space
+    and are not cones from the origin. Each code has a count of its own, where the authors' code
+    folds 128 bits into six tables of prime sizes and takes the smallest of six counts. It hashes
+    what the environment shows as it is, and counts a whole batch before it pays (Algorithm 1).
+    """
+
+    beta: float = 0.1  # β, what a first visit is paid
+    bits: int = 16  # of a code: finer cells, and a table of 2^bits counts of 4 bytes
+    power: float = 0.5  # of n: 0.5 pays β/√n, 1 pays β/n
+    scale_env_steps: int = 1_000  # that only set the scale, where a coordinate has no bounds
+
+    replayable = True
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(0 <= self.beta < math.inf, self, "beta", "at least 0 and finite")
+        require(1 <= self.bits <= 24, self, "bits", "in 1 .. 24 (the table has 2^bits counts)")
+        require(0 < self.power < math.inf, self, "power", "above 0 and finite")
+        require(self.scale_env_steps >= 1, self, "scale_env_steps", "at least 1")
+
+    def init(self, key: Key, spec: Spec) -> HashCountState:
+        """Return the state before the first visit."""
+        box, size = spec.obs, math.prod(spec.obs.shape)
+        low, high = (np.broadcast_to(bound, box.shape).ravel() for bound in (box.low, box.high))
+        bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED) & (high > low)
+        if box.one_hot is not None:
+            low, high, bounded = -np.ones(size), np.ones(size), np.ones(size, bool)
+        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+        return HashCountState(
+            counts=jnp.zeros(2**self.bits, jnp.int32),
+            projection=jax.random.normal(key, (size + 1, self.bits)),
+            centre=jnp.asarray((low + high) / 2, jnp.float32),
+            half_range=jnp.asarray((high - low) / 2, jnp.float32),
+            bounded=jnp.asarray(bounded),
+            moments=running.empty((size,)),
+            seen=jnp.int32(0),
+        )
+
+    def score(
+        self, state: HashCountState, key: Key, rollout: Rollout
+    ) -> tuple[jax.Array, HashCountState]:
+        """Return (bonus [T, E], state with these visits counted, or looked at for the scale)."""
+        ready = self._ready(state)
+        nowhere = state.counts.size
+        codes = jnp.where(ready, self._codes(state, rollout), nowhere)
+        counts, table = counting.visit(state.counts, codes)
+        paid = jnp.where(ready, counting.payment(counts, self.beta, self.power), 0.0)
+        new = ready & (counts == 1)
+        looked = running.update(state.moments, rollout.next_obs)
+        moments = jax.tree.map(lambda old, new: jnp.where(ready, old, new), state.moments, looked)
+        seen = state.seen + new.sum(dtype=jnp.int32)
+        return paid, replace(state, counts=table, moments=moments, seen=seen)
+
+    def update(
+        self, state: HashCountState, key: Key, rollout: Rollout
+    ) -> tuple[HashCountState, Metrics]:
+        """Return (state, {"seen": how many different codes were ever visited})."""
+        return state, {"seen": state.seen}
+
+    def rescore(self, state: HashCountState, key: Key, rows: Rollout) -> jax.Array:
+        """Return β/√n [N] by the counts as they are."""
+        counts = state.counts[self._codes(state, rows)]
+        paid = counting.payment(counts, self.beta, self.power)
+        return jnp.where(self._ready(state), paid, 0.0)
+
+    def _ready(self, state: HashCountState) -> jax.Array:
+        """Return whether g is settled, bool []."""
+        return state.bounded.all() | (state.moments.count >= self.scale_env_steps)
+
+    def _codes(self, state: HashCountState, rows: Rollout) -> jax.Array:
+        """Return the codes of the states arrived at, int32 with the axes of the reward."""
+        flat = rows.next_obs.reshape(*rows.reward.shape, -1).astype(jnp.float32)
+        lead = (1,) * rows.reward.ndim
+        bounded, centre, half_range = (
+            leaf.reshape(*lead, -1) for leaf in (state.bounded, state.centre, state.half_range)
+        )
+        scaled = jnp.where(
+            bounded,
+            jnp.clip((flat - centre) / half_range, -_FURTHEST, _FURTHEST),
+            running.standardise(state.moments, flat, _FURTHEST),
+        )
+        constant = jnp.ones((*rows.reward.shape, 1))
+        return hashing.simhash(state.projection, jnp.concatenate([scaled, constant], axis=-1))

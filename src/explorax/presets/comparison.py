@@ -1,0 +1,89 @@
+"""Every intrinsic reward with one agent on one set of worlds, with and without a television."""
+
+from explorax.agents import TRPO
+from explorax.bonuses import (
+    E3B,
+    ICM,
+    NGU,
+    RE3,
+    RIDE,
+    RND,
+    VIME,
+    Count,
+    Disagreement,
+    HashCount,
+    MaxInfo,
+    NoBonus,
+    PredictionError,
+    PseudoCount,
+    RunningStd,
+    Scale,
+    Surprise,
+)
+from explorax.core.protocols import Bonus
+from explorax.densities import Factored
+from explorax.presets.experiment import Experiment
+
+ETA = 0.1  # of a bonus in units of its own returns' deviation, where the goal pays 1
+# (world, env steps of each seed, whether observations are one-hot codes)
+WORLDS = (
+    ("deep_sea/30", 100_000, True),
+    ("four_rooms", 100_000, True),
+    ("key_door/6", 100_000, True),
+    ("mountain_car_sparse(power=0.0008)", 50_000, False),
+)
+
+
+def compared() -> tuple[Bonus, ...]:
+    """Return the bonuses, at their defaults where nothing is said.
+
+    The pools of VIME's model and of its baseline are short: a row of deep_sea/30 is 1,802 numbers.
+    """
+    pool = 10_000
+    return (
+        VIME(pool_size=pool),
+        VIME(pool_size=pool, noise_head=True, likelihood_std=1.0),
+        PredictionError(pool_size=pool),
+        Count(),
+        HashCount(),
+        PseudoCount(density=Factored()),
+        RND(),
+        ICM(),
+        Disagreement(),
+        Surprise(),
+        MaxInfo(),
+        NGU(),
+        RIDE(),
+        RE3(),
+        E3B(),
+    )
+
+
+def bonuses() -> tuple[Experiment, ...]:
+    """Every bonus with TRPO on four sparse worlds, each also with a noisy television.
+
+    Each bonus is divided by the deviation of its own discounted returns and paid at the same scale,
+    0.1, so that none is tuned to a world. `Count` needs one-hot codes and sits out mountain car.
+    The rollouts are short, 100 steps of 10 environments, so that a bonus is learnt from soon.
+    """
+    agent = TRPO(rollout_length=100)
+    return tuple(
+        Experiment(_watched(world) if television else world, agent, bonus, env_steps)
+        for world, env_steps, codes in WORLDS
+        for television in (False, True)
+        for bonus in (
+            NoBonus(),
+            *(
+                Scale(RunningStd(bonus), ETA)
+                for bonus in compared()
+                if codes or not isinstance(bonus, Count)
+            ),
+        )
+    )
+
+
+def _watched(world: str) -> str:
+    """Return the name of the world with a television: a code of 32 pictures, or one number."""
+    if world.endswith(")"):
+        return world[:-1] + ", noisy_tv=1)"
+    return world + "(noisy_tv=32)"

@@ -6,15 +6,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 UV := uv==0.13.8
+RLLTE := rllte-core==1.0.1
+RLLTE_STAMP := .venv-rllte/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-ci lint format types layers check bench lock clean
+.PHONY: help install demo test test-slow test-ci lint format types layers check docs bench \
+  bench-bonuses lock clean
 
 help:  ## list the targets
 	@echo "explorax: make <target>"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 # The first interpreter that is new enough, not too new, can make environments, and runs at all:
 # a shim of pyenv may stand in the PATH for a version that is not installed.
@@ -77,8 +80,21 @@ layers: $(STAMP)  ## import-linter: who may import whom
 
 check: lint types layers test  ## all four of the above, before a change is handed in
 
+docs: $(STAMP)  ## write the tables of settings on the pages of docs/ from the source
+	$(BIN)/python docs/settings_tables.py
+
 bench: $(STAMP)  ## measure speed; the tables are under benchmarks/
 	@set -e; for script in gain training startup; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+
+$(RLLTE_STAMP): benchmarks/requirements-rllte.txt | $(STAMP)
+	@echo "Installing $(RLLTE) and PyTorch into .venv-rllte, minutes ..."
+	@$(BIN)/python -m venv --clear .venv-rllte
+	@.venv-rllte/bin/python -m pip install --quiet --requirement benchmarks/requirements-rllte.txt
+	@.venv-rllte/bin/python -m pip install --quiet --no-deps $(RLLTE)
+	@touch $@
+
+bench-bonuses: $(RLLTE_STAMP)  ## measure what each bonus costs, beside rllte-core, which this installs
+	$(BIN)/python benchmarks/bonus_cost.py
 
 lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upgrade
 	@$(FIND_PYTHON); \

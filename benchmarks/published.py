@@ -37,11 +37,18 @@ DRAWN = {
     "deep_sea": {
         "deep_sea/20": {"first-success": "deep-sea-success", "trpo-visits": "deep-sea-visits"}
     },
+    "bonuses": {
+        None: {  # all environments together
+            "performance-profile": "bonuses-profile",
+            "probability-of-improvement": "bonuses-improvement",
+        },
+        "four_rooms": {"trpo-visits": "bonuses-four-rooms-visits"},
+    },
 }
 
 
-def draw(done: Comparison, env: str, names: dict[str, str]) -> None:
-    runs = [run.path for run in done.runs if run.env == env]
+def draw(done: Comparison, env: str | None, names: dict[str, str]) -> None:
+    runs = [run.path for run in done.runs if env in (None, run.env)]
     with tempfile.TemporaryDirectory() as folder:
         made = save_figures(runs, folder)
         for end, name in names.items():

@@ -80,9 +80,9 @@ class Memories:
 class SlowKernel:
     """NGU's Algorithm 1 over features as they are, with one d_m² for all environments."""
 
-    def __init__(self, k, capacity=10**9, epsilon=1e-3, xi=0.008, c=1e-3, most=8.0):
+    def __init__(self, k, capacity=10**9, epsilon=1e-3, cluster_distance=0.008, constant=1e-3):
         self.memories, self.k = Memories(capacity), k
-        self.epsilon, self.xi, self.c, self.most = epsilon, xi, c, most
+        self.epsilon, self.xi, self.c = epsilon, cluster_distance, constant
         self.total, self.count = 0.0, 0
 
     def forget(self, keep):
@@ -101,5 +101,5 @@ class SlowKernel:
             for e, squared in enumerate(row):
                 far = np.maximum(squared / mean - self.xi, 0.0)
                 similarity = np.sqrt((self.epsilon / (far + self.epsilon)).sum()) + self.c
-                paid[t, e] = 0.0 if similarity > self.most else 1 / similarity
+                paid[t, e] = 0.0 if similarity > 8.0 else 1 / similarity
         return paid

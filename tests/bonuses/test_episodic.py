@@ -1,5 +1,7 @@
 """Episodic: any bonus, less where the episode has been."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +113,13 @@ def test_under_vmap_each_seed_has_a_memory_of_its_own():
 
 
 def test_settings_that_cannot_be_are_refused():
-    for wrong in (dict(rule="last"), dict(bits=0), dict(bits=32), dict(capacity=0)):
+    cases: tuple[dict[str, Any], ...] = (
+        dict(rule="last"),
+        dict(bits=0),
+        dict(bits=32),
+        dict(capacity=0),
+    )
+    for wrong in cases:
         (name,) = wrong
         with pytest.raises(InvalidSetting, match=f"{name} must be"):
             Episodic(NoBonus(), **wrong)

@@ -35,6 +35,7 @@ def test_the_bonus_is_that_of_inverted_matrices_through_resets_and_rollouts(ridg
     for _ in range(3):
         opening, visited = rng.normal(size=(2, 40, ENVS, FEATURES))
         first = rng.random((40, ENVS)) < 0.08  # at different times in different environments
+        first[0, 0] = True
         expected = slow(opening, visited, first, ridge, matrices)
         floats = (jnp.asarray(rows, jnp.float32) for rows in (opening, visited))
         bonus, root = jitted(root, *floats, jnp.asarray(first), ridge)

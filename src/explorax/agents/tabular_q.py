@@ -47,13 +47,13 @@ class TabularQ:
     rows learned from, so they lag within a rollout of more than one step.
     """
 
-    behavior: Behavior = field(default=EpsilonGreedy())
+    behavior: Behavior = field(default=EpsilonGreedy())  # how values become actions
     rollout_length: int = 1  # steps of each environment between two calls of learn
-    discount: float = 0.99
+    discount: float = 0.99  # γ
     step_size: float | None = 0.1  # α; None: 1/n(s, a), the mean of all targets
     initial_value: float = 0.0  # of all Q(s, a); above all that can be earned: optimism
     initial_weight: float = 0.0  # visits that it counts for, where step_size is None
-    bonus_scale: float = 1.0
+    bonus_scale: float = 1.0  # of the bonus in the total reward
     max_states: int = 1_000_000  # refuses a larger table, of 8 bytes per state and action
 
     def __post_init__(self) -> None:

@@ -22,9 +22,9 @@ class Boltzmann:
     `decay_env_steps`.
     """
 
-    temperature: float = 1.0
+    temperature: float = 1.0  # τ, in units of the values
     end_temperature: float | None = None  # None: stays as it is
-    decay_env_steps: int = 10_000
+    decay_env_steps: int = 10_000  # of all environments
     decay: str = "linear"  # or "cosine", "exponential"
 
     needs_counts = False

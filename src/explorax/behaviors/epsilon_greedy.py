@@ -18,9 +18,9 @@ class EpsilonGreedy:
     Ties are broken uniformly at random. ε goes from `start` to `end` within `decay_env_steps`.
     """
 
-    start: float = 1.0
-    end: float = 0.05
-    decay_env_steps: int = 10_000
+    start: float = 1.0  # ε at the first step
+    end: float = 0.05  # ε from decay_env_steps on
+    decay_env_steps: int = 10_000  # of all environments
     decay: str = "linear"  # or "cosine", "exponential"
 
     needs_counts = False

@@ -42,7 +42,7 @@ class Episodic:
     Not replayable: what the episode had shown by then is gone.
     """
 
-    bonus: Bonus
+    bonus: Bonus  # what wears off
     rule: str = "sqrt"  # or "first"
     bits: int | None = None  # of SimHash, for observations that never come twice; None: exact
     capacity: int = 1000  # observations of an episode that are remembered, per environment

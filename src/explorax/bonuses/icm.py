@@ -28,10 +28,9 @@ class ICM:
     Raw errors change with the features: wrap in `RunningStd` or `RunningMean`, and `Scale` by the
     paper's η. The first rollout, which finds no moments and an untrained model, is paid nothing.
 
-    Deviations from the authors' code: observations are standardised; weights of dense layers
-    between are Glorot's or orthogonal; Adam on minibatches of what was just seen, where theirs
-    learns with the agent's own optimiser at ten times the policy's rate; no constant of 288
-    (their features) in the loss.
+    Deviations from the authors' code: observations are standardised; orthogonal and Glorot weights;
+    Adam on minibatches of what was just seen, where theirs learns with the agent's own optimiser at
+    ten times the policy's rate.
     """
 
     features: int = 64  # of φ

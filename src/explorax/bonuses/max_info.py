@@ -36,10 +36,10 @@ class MaxInfo:
     deviation of each prediction, and the loss a likelihood instead of a squared error. All models
     see the same minibatches, drawn from a pool; they differ by how they start.
 
-    Pays raw gains, never negative and large throughout: log(1 + 10⁶) = 14 for a variance of 1, with
-    which an ensemble starts, so that the first rollout is paid in full. The authors take off the
-    running mean and divide by the running deviation, which is `RunningStd(MaxInfo(), discount=0.0,
-    center=True)`.
+    Pays raw gains, never negative and large throughout: log(1 + 10⁶) = 14 for a variance of 1. The
+    authors take off the running mean and divide by the running deviation, which is
+    `RunningStd(MaxInfo(), discount=0.0, center=True)`. An ensemble that has seen nothing disagrees
+    about everything, and the first rollout is paid in full.
 
     Deviations from the authors: 64-64 units instead of 256-256, which cost eight times as much
     (`MaxInfo.paper()` has them); Adam at 1e-3 and without weight decay; Glorot weights; a reward on

@@ -43,12 +43,12 @@ class RIDE:
     standardised. The paper's intrinsic coefficient is a wrapper, Scale(RIDE(), 0.1).
     """
 
-    features: int = 64
+    features: int = 64  # of φ
     hidden: tuple[int, ...] = (64,)  # of the encoder, the inverse and the forward model
     forward_weight: float = 0.2  # β, of the forward loss; the inverse one's is 1 − β
     forward_trains_encoder: bool = True  # False: φ learns from the inverse model alone
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256
+    batch_size: int = 256  # rows of a minibatch
     updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
     standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # of observations, in deviations

@@ -41,12 +41,12 @@ class InverseEncoder:
     it has been scored.
     """
 
-    features: int = 64
+    features: int = 64  # numbers in φ(s)
     hidden: tuple[int, ...] = (64,)  # of the encoder, and of the inverse model
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256
+    batch_size: int = 256  # rows of a minibatch
     updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
-    standardize: bool = True
+    standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # in deviations
 
     def __post_init__(self) -> None:

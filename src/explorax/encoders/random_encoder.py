@@ -29,9 +29,9 @@ class RandomEncoder:
     which observations are standardised, which settle soon. Images are convolved first.
     """
 
-    features: int = 64
-    hidden: tuple[int, ...] = (64,)
-    standardize: bool = True
+    features: int = 64  # numbers that come out
+    hidden: tuple[int, ...] = (64,)  # widths of the layers before; images are convolved first
+    standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # in deviations
 
     def __post_init__(self) -> None:

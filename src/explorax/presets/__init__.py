@@ -4,11 +4,12 @@ import inspect
 from collections.abc import Callable
 
 from explorax.core.errors import unknown_name
+from explorax.presets.comparison import bonuses
 from explorax.presets.experiment import Experiment as Experiment
 from explorax.presets.experiment import scaled as scaled
 from explorax.presets.papers import deep_sea, demo, dqn_mountain_car, eta_sweep, sparse_tasks
 
-__all__ = ["deep_sea", "demo", "dqn_mountain_car", "eta_sweep", "sparse_tasks"]
+__all__ = ["bonuses", "deep_sea", "demo", "dqn_mountain_car", "eta_sweep", "sparse_tasks"]
 
 
 def preset(name: str) -> tuple[Experiment, ...]:

@@ -28,7 +28,7 @@ class ICM:
     Raw errors change with the features: wrap in `RunningStd` or `RunningMean`, and `Scale` by the
     paper's η. The first rollout, which finds no moments and an untrained model, is paid nothing.
 
-    Deviations from the authors' code: observations are standardised; orthogonal and Glorot weights;
+    Deviations from the authors' code: observations are standardised; normal and Glorot weights;
     Adam on minibatches of what was just seen, where theirs learns with the agent's own optimiser at
     ten times the policy's rate.
     """

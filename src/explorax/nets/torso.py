@@ -18,8 +18,10 @@ class Torso(nn.Module):
     """Features [N, `features`] of rows [N, *shape], the last layer linear.
 
     Images go through the three convolutions of DQN (Mnih et al. 2015) first, all else flattened
-    through dense layers `hidden`, with ReLU between layers. Weights are orthogonal times √2, as in
-    RND's and ICM's code, biases zero.
+    through dense layers `hidden`, with ReLU between layers. Weights are normal with the variance
+    2/inputs (He et al. 2015, arXiv 1502.01852, Eq. 10), biases zero. RND's and ICM's code draws
+    orthogonal ones of the same size, which need a QR decomposition: with seeds side by side JAX's
+    may wait for ever for a thread of its own pool, on a machine of two cores.
     """
 
     features: int
@@ -28,7 +30,7 @@ class Torso(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "N ..."]) -> Float[Array, "N F"]:
-        init = nn.initializers.orthogonal(2**0.5)
+        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         if is_image(self.shape):
             for filters, size, stride in _LAYERS:
                 conv = nn.Conv(filters, (size, size), stride, padding="VALID", kernel_init=init)

@@ -37,7 +37,7 @@ WORLDS = (
 def compared() -> tuple[Bonus, ...]:
     """Return the bonuses, at their defaults where nothing is said.
 
-    The pools of VIME's model and of its baseline are short: a row of deep_sea/30 is 1,802 numbers.
+    The pools of transitions are short: a row of deep_sea/30 is 1,802 numbers.
     """
     pool = 10_000
     return (
@@ -50,8 +50,8 @@ def compared() -> tuple[Bonus, ...]:
         RND(),
         ICM(),
         Disagreement(),
-        Surprise(),
-        MaxInfo(),
+        Surprise(pool_size=pool),
+        MaxInfo(pool_size=pool),
         NGU(),
         RIDE(),
         RE3(),

@@ -85,8 +85,9 @@ def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 def _check_part(protocol: Any, value: Any) -> None:
     members = [name for name in vars(protocol) if not name.startswith("_")]
     kind = protocol.__name__.lower()
+    kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
     if isinstance(value, type):
-        raise _Misfit(f"a {kind} and not a class: write {value.__name__}(...)")
+        raise _Misfit(f"{kind} and not a class: write {value.__name__}(...)")
     lacking = [name for name in members if not hasattr(value, name)]
     if lacking:
-        raise _Misfit(f"a {kind}; {type(value).__name__} has no {', '.join(lacking)}")
+        raise _Misfit(f"{kind}; {type(value).__name__} has no {', '.join(lacking)}")

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from explorax import loop
@@ -25,12 +26,10 @@ from explorax.ops.bandits import lai_robbins, regret
 from explorax.report import style
 
 TASK = BernoulliBandit(10)
-PULLS, SEEDS, PER_DECADE, TOP = 1_000_000, 200, 20, 2000.0
+PULLS, SEEDS, PER_DECADE = 1_000_000, 200, 20
 MEANS = partial(TabularQ, discount=0.0, step_size=None)  # values are the mean rewards so far
-OPTIMISM: dict[str, Any] = {
-    "initial_value": 1.0,
-    "initial_weight": 10.0,
-}  # as if ten pulls had paid
+# as if every arm had paid in ten pulls of ten
+OPTIMISM: dict[str, Any] = {"initial_value": 1.0, "initial_weight": 10.0}
 AGENTS = {
     "ε-greedy, ε = 0.1": MEANS(EpsilonGreedy(0.1, 0.1)),
     "Boltzmann, τ = 0.02": MEANS(Boltzmann(0.02), **OPTIMISM),
@@ -38,7 +37,7 @@ AGENTS = {
     "UCB1": MEANS(UCB1()),
     "UCB, scale ½": MEANS(UCB(0.5)),
 }
-COLOURS = dict(zip(AGENTS, (*style.OKABE_ITO[1:5], style.OKABE_ITO[0]), strict=True))
+COLOURS = dict(zip(AGENTS, [style.OKABE_ITO[i] for i in (1, 2, 3, 0, 5)], strict=True))
 
 
 def checkpoints() -> np.ndarray:
@@ -73,34 +72,49 @@ def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), 1.96 * error
 
 
-def growth(values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return each seed's growth [SEEDS] per ln N over the last decade."""
-    tenth = int(np.searchsorted(points, PULLS // 10))
-    return (values[:, -1] - values[:, tenth]) / np.log(points[-1] / points[tenth])
+def growth(values: np.ndarray, points: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N in the middle, growth per ln N [SEEDS, ...]) over `window` checkpoints."""
+    begin, end = points[:-window], points[window:]
+    grown = (values[:, window:] - values[:, :-window]) / np.log(end / begin)
+    return np.sqrt(begin * end), grown
+
+
+def band(axes: Axes, x: np.ndarray, values: np.ndarray, name: str) -> None:
+    mean, half = interval(values)
+    axes.plot(x, mean, color=COLOURS[name], linewidth=1.8, label=name)
+    axes.fill_between(x, mean - half, mean + half, color=COLOURS[name], alpha=0.22, linewidth=0)
 
 
 def draw(figure: str, points: np.ndarray, curves: dict[str, np.ndarray], bound: float) -> None:
-    """Draw the mean regret with its interval, and the slope that none can beat in the long run."""
+    """Draw the mean regret and how fast it grows, each with its interval, beside the bound."""
     with style.styled():
-        page, panels = style.Layout(1, 1, 6.6, 3.7, top=0.15, right=1.62).figure()
-        axes: Axes = panels[0, 0]
-        style.bare(axes)
+        page = Figure(figsize=(8.6, 3.7))
+        left, right = page.subplots(1, 2)
+        page.subplots_adjust(left=0.085, right=0.985, bottom=0.135, top=0.83, wspace=0.24)
         for name, values in curves.items():
-            mean, half = interval(values)
-            axes.plot(points, mean, color=COLOURS[name], linewidth=1.8)
-            axes.fill_between(
-                points, mean - half, mean + half, color=COLOURS[name], alpha=0.22, linewidth=0
-            )
-        line = bound * np.log(points)
-        axes.plot(points, line, color=style.INK, linestyle=(0, (4, 2)), linewidth=1.3)
-        axes.set_xscale("log")
-        axes.set_xlim(10, PULLS)
-        axes.set_ylim(0, TOP)
-        axes.xaxis.set_major_locator(LogLocator(10))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set_xlabel("pulls N")
-        axes.set_ylabel("regret Σ Δₐ nₐ(N)")
+            band(left, points, values, name)
+            band(right, *growth(values, points, PER_DECADE // 2), name)
+        dashes = {"color": style.INK, "linestyle": (0, (4, 2)), "linewidth": 1.3}
+        left.plot(points, bound * np.log(points), **dashes, label="Lai–Robbins, as N → ∞")
+        right.axhline(bound, **dashes)
+        left.set_ylim(0, 2500)
+        left.set_ylabel("regret")
+        right.set_yscale("log")
+        right.set_ylim(8, 8000)
+        right.set_ylabel("growth of the regret per ln N")
+        left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        right.yaxis.set_minor_locator(NullLocator())
+        for axes in (left, right):
+            style.bare(axes)
+            axes.set_xscale("log")
+            axes.set_xlim(100, PULLS)
+            axes.xaxis.set_major_locator(LogLocator(10))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_xlabel("pulls N")
+        page.legend(
+            *left.get_legend_handles_labels(), loc="upper center", ncols=3, columnspacing=3.0
+        )
     Path(figure).write_bytes(style.to_png(page))
 
 
@@ -114,11 +128,9 @@ def main(figure: str) -> None:
         for pulls in (1_000, 10_000, 100_000, PULLS):
             mean, half = interval(values[:, np.searchsorted(points, pulls)])
             cells.append(f"{mean:,.0f} ± {half:,.0f}")
-        mean, half = interval(growth(values, points))
+        mean, half = interval(growth(values, points, PER_DECADE)[1][:, -1])
         rows.append([name, *cells, f"{mean:,.0f} ± {half:,.0f}"])
-    rows.append(
-        ["least possible", *["" for _ in range(4)], f"{bound:.1f} (Lai & Robbins, as N → ∞)"]
-    )
+    rows.append(["Lai & Robbins, as N → ∞", *[""] * 4, f"{bound:.1f}"])
     common.write(
         "bandits",
         "Regret on bernoulli_bandit/10",
@@ -127,7 +139,8 @@ def main(figure: str) -> None:
         f"Argument: a file for the figure. Ten arms, p* = {TASK.best} and nine of "
         f"{TASK.best - TASK.gap:g}. Mean pseudo-regret of {SEEDS} seeds ± its 95 % interval. "
         "Values are mean rewards; those of Boltzmann and of the optimistic greedy start as if "
-        "every arm had paid in ten pulls of ten.",
+        "every arm had paid in ten pulls of ten. A greedy that gave the best arm up pays 0.1 per "
+        "pull for good: few seeds do, and make the mean. Takes about 45 minutes on one core.",
     )
 
 

@@ -257,10 +257,11 @@ def main(figure: str) -> None:
         "that were visited.",
         second=(
             f"Frames per second, scored and learnt, on one core: medians of {SPEED_ROUNDS} rounds "
-            f"of {FRAMES} frames as one program, in the processor's time, which other work on the "
-            "machine changes little. Grey, shrinking to 42×42 and 8 levels are part of it. The "
-            "game is a sprite that crosses a fixed picture. Noise is the worst case: no two frames "
-            "touch the same places of the tables, which lie in no cache.",
+            f"of {FRAMES} frames as one program, in the processor's time. Other work shares the "
+            "machine's caches: repetitions differed by 20 %. Grey, shrinking to 42×42 and 8 "
+            "levels are part of it. The game is a sprite that crosses a fixed picture. Noise is "
+            "the worst case: no two frames touch the same places of the tables, which lie in no "
+            "cache.",
             ["density", "tables, MiB", *streams()],
             speed,
         ),

@@ -142,13 +142,13 @@ def test_as_recursive_trees(case):
 
 def test_gains_of_long_streams_keep_their_digits():
     rng = np.random.default_rng(2)
-    images = (rng.random((12_000, 1, 2)) < 0.02).astype(int)
+    images = (rng.random((6_000, 1, 2)) < 0.02).astype(int)
     found, _ = trained(CTS(levels=2), images, 2)
     before, after = expected(SlowCTS(2, 4, 0.5), images)
-    gain = after - before  # about 1e-6 for most, of log ρ about -0.04
-    assert np.median(gain) < 1e-5
-    # from two float32 logarithms the last digit alone would be 3e-9/1e-6
-    np.testing.assert_allclose(found.gain[1:], gain[1:], rtol=1e-3, atol=1e-11)
+    gain = after - before
+    assert np.median(gain) < 2e-5 and np.median(before) > -0.1
+    # A difference of two such logarithms in float32 has errors of 4e-9 at the least, 2e-4 of it.
+    np.testing.assert_allclose(found.gain[1:], gain[1:], rtol=3e-5)
 
 
 @pytest.mark.parametrize(("levels", "depth"), [(2, 4), (3, 4), (3, 1)])

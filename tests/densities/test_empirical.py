@@ -17,7 +17,8 @@ from explorax.densities import Empirical
 
 KEY = jax.random.key(0)
 SPEC = Spec(Box((6,), 0.0, 1.0, one_hot=(6,)), Discrete(2), 1)
-BONUS = PseudoCount(Empirical())
+COUNTS = jax.jit(PseudoCount(Empirical()).counts)
+OBSERVE, RECODE = jax.jit(Empirical().observe), jax.jit(Empirical().recode)
 
 
 def state_of(counts):
@@ -28,7 +29,7 @@ def state_of(counts):
 
 
 def recode_all(counts):
-    return jax.jit(Empirical().recode)(state_of(counts), jnp.eye(6))
+    return RECODE(state_of(counts), jnp.eye(6))
 
 
 @pytest.mark.parametrize("size", [1, 30, 1_000, 100_000, 1_000_000])
@@ -36,7 +37,7 @@ def test_the_pseudo_count_is_the_true_count(size):
     counts = [size, 1, 2, 7 * size, 3, 0]
     total = sum(counts)
     found = recode_all(counts)
-    pseudo = jax.jit(BONUS.counts)(found, jnp.full(6, total + 1, jnp.int32))
+    pseudo = COUNTS(found, jnp.full(6, total + 1, jnp.int32))
     np.testing.assert_allclose(pseudo, counts, rtol=2e-6)
 
 
@@ -61,18 +62,17 @@ def test_the_shortcut_overestimates():
     found = recode_all([7, 43, 0, 0, 0, 0])
     shortcut = 1 / np.expm1(float(found.gain[0]))
     np.testing.assert_allclose(shortcut, 7 * 51 / 43, rtol=1e-5)
-    np.testing.assert_allclose(BONUS.counts(found, jnp.full(6, 51, jnp.int32))[0], 7, rtol=1e-6)
+    np.testing.assert_allclose(COUNTS(found, jnp.full(6, 51, jnp.int32))[0], 7, rtol=1e-6)
 
 
 def test_a_stream_is_counted_in_its_order():
     rng = np.random.default_rng(0)
     stream = rng.integers(6, size=200)
-    observe = jax.jit(Empirical().observe)
     state, seen = jax.jit(partial(Empirical().init, spec=SPEC))(KEY), []
     for part in np.split(stream, [1, 90]):
-        found, state = observe(state, jnp.eye(6)[part])
+        found, state = OBSERVE(state, jnp.eye(6)[part])
         order = len(seen) + 1 + jnp.arange(len(part), dtype=jnp.int32)
-        pseudo = BONUS.counts(found, order)
+        pseudo = COUNTS(found, order)
         true = [seen.count(s) + list(part[:i]).count(s) for i, s in enumerate(part)]
         np.testing.assert_allclose(pseudo, true, rtol=1e-5)
         seen += list(part)
@@ -83,11 +83,11 @@ def test_a_stream_is_counted_in_its_order():
 def test_where_only_one_state_was_ever_seen_the_count_is_exact_too():
     """ρ = ρ′ = 1 leaves N̂ open."""
     state = Empirical().init(KEY, SPEC)
-    found, state = Empirical().observe(state, jnp.tile(jnp.eye(6)[2], (5, 1)))
+    found, state = OBSERVE(state, jnp.tile(jnp.eye(6)[2], (5, 1)))
     order = 1 + jnp.arange(5, dtype=jnp.int32)
-    np.testing.assert_array_equal(BONUS.counts(found, order), [0, 1, 2, 3, 4])
-    again = Empirical().recode(state, jnp.eye(6)[2][None])
-    assert BONUS.counts(again, jnp.array([6], jnp.int32)) == 5
+    np.testing.assert_array_equal(COUNTS(found, order), [0, 1, 2, 3, 4])
+    again = RECODE(state, jnp.eye(6)[2][None])
+    assert COUNTS(again, jnp.array([6], jnp.int32)) == 5
 
 
 def test_worlds_without_a_table_are_refused_with_the_cure():

@@ -44,8 +44,8 @@ class Disagreement:
     hidden: tuple[int, ...] = (64,)  # of each model
     bootstrap: bool = True  # each model draws its own rows; False: all see the same
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # with bootstrap shared out among the models
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # with bootstrap shared out among the models
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -39,8 +39,8 @@ class ICM:
     forward_trains_encoder: bool = True  # False: φ learns from the inverse model alone
     error: str = "half_sum"  # or "mean": the mean of the squares over features
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # rows of a minibatch
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
     standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # of observations, in deviations
 

@@ -53,8 +53,8 @@ class MaxInfo:
     learn_noise: bool = False  # σ_al from the networks, for each (s, a) and prediction
     predict_reward: bool = True  # and not the next observation alone
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # rows of a minibatch, which all models see
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch, which all models see
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
     pool_size: int = 100_000  # transitions, first in first out
     clip: float = 10.0  # of inputs and targets, in deviations
 
@@ -77,7 +77,13 @@ class MaxInfo:
 
         They take a minibatch of 256 for each step of their one environment, `updates_per_step=1`.
         """
-        return cls(hidden=(256, 256), learning_rate=3e-4, updates_per_step=1.0, pool_size=1_000_000)
+        return cls(
+            hidden=(256, 256),
+            learning_rate=3e-4,
+            batch_size=256,
+            updates_per_step=1.0,
+            pool_size=1_000_000,
+        )
 
     @property
     def replayable(self) -> bool:

@@ -44,9 +44,9 @@ class PseudoCount:
         form="gain":   N̂ = 1/(exp(c n^−½ max(PG, 0)) − 1)
 
     the second of Ostrovski et al. 2017 (arXiv 1703.01310, Sec. 3), n the rows seen, this one
-    included, which slows the decay for models whose gains do not fall as 1/n. Their bonus N̂^−½ has
-    neither β nor 0.01; here both forms have. Probabilities of images, far below 1e-300, stay
-    logarithms.
+    included: for models, such as networks, whose gains do not fall as 1/n. Their bonus is N̂^−½;
+    here both forms have β and 0.01, so theirs is about beta=1. Probabilities of images, far below
+    1e-300, stay logarithms.
 
     A model that gains nothing from s' (ρ′ ≤ ρ) has no pseudo-count: such a row is paid as one of
     count 10⁹, about nothing, and no pseudo-count is larger. Where ρ = ρ′ = 1 the equation leaves N̂

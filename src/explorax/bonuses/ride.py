@@ -39,8 +39,9 @@ class RIDE:
     nothing.
 
     Deviations from the authors' code (facebookresearch/impact-driven-exploration): an episode's
-    first observation is counted in every episode, there only in the first; observations are
-    standardised. The paper's intrinsic coefficient is a wrapper, Scale(RIDE(), 0.1).
+    first observation is counted, there the counts are emptied after it; observations are
+    standardised; ICM's weights of the losses, where theirs are 10 for the forward and 0.1 for the
+    inverse one (forward_weight=0.99). Their coefficient is a wrapper, Scale(RIDE(), 0.5).
     """
 
     features: int = 64  # of φ
@@ -48,8 +49,8 @@ class RIDE:
     forward_weight: float = 0.2  # β, of the forward loss; the inverse one's is 1 − β
     forward_trains_encoder: bool = True  # False: φ learns from the inverse model alone
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # rows of a minibatch
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
     standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # of observations, in deviations
     count: str = "exact"  # or "kernel", for observations that never come twice

@@ -46,8 +46,8 @@ class RND:
     hidden: tuple[int, ...] = (64,)  # of the target; images are convolved first
     predictor_hidden: tuple[int, ...] = (64, 64)  # of the predictor, in the same way
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # rows of a minibatch
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
     update_share: float = 1.0  # of a minibatch's rows, drawn anew, that the predictor learns from
     standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # of observations, in deviations

@@ -76,8 +76,8 @@ class Surprise:
     optimizer: str = "adam"  # or "trust_region": one natural-gradient step a rollout
     max_kl: float = 0.001  # nats, of the trust-region step
     learning_rate: float = 1e-3  # of Adam
-    batch_size: int = 256  # rows of a minibatch, or all the rows of a trust-region step
-    updates_per_step: float = 0.004  # Adam's minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch, or all the rows of a trust-region step
+    updates_per_step: float = 0.03  # Adam's minibatches per env step; at least one per rollout
     pool_size: int = 100_000  # transitions, first in first out
     clip: float = 10.0  # of inputs and targets, in deviations
 

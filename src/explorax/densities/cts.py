@@ -52,7 +52,8 @@ class CTS:
 
     Details that papers leave open are those of Bellemare's public Python model: the prior of 1/8 (1
     over the levels, "Perks"), α by the tree's clock and not the node's. Its line that updates 1 − w
-    with the new w is not followed. Left out: skip contexts, and predicting what a game hides.
+    with the new w is not followed. Left out: skip contexts (Bellemare, Veness and Talvitie 2014).
+    Counts are float32 and stop at 16,777,216.
     """
 
     size: tuple[int, int] | None = (42, 42)  # the most rows and columns; None: those of the image

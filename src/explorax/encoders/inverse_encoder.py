@@ -44,8 +44,8 @@ class InverseEncoder:
     features: int = 64  # numbers in φ(s)
     hidden: tuple[int, ...] = (64,)  # of the encoder, and of the inverse model
     learning_rate: float = 1e-3  # Adam
-    batch_size: int = 256  # rows of a minibatch
-    updates_per_step: float = 0.004  # minibatches per env step; at least one per rollout
+    batch_size: int = 32  # rows of a minibatch
+    updates_per_step: float = 0.03  # minibatches per env step; at least one per rollout
     standardize: bool = True  # observations, by the moments of all so far
     clip: float = 5.0  # in deviations
 

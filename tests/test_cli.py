@@ -1,5 +1,6 @@
 """The command line: help without JAX, exit codes, messages, and each command once for real."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,7 +223,7 @@ def test_list_shows_every_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_shows_an_entry_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "VIME", "deep_sea/20", "demo"]) == 0
     shown = capsys.readouterr().out
-    assert "  hidden=(32,)\n" in shown and "VIME.paper()" in shown
+    assert "  hidden=(32,)" in shown and "VIME.paper()" in shown
     assert "  step_size=0.01" in shown and "  λ\n" in shown
     assert "deep_sea/20 (environment)" in shown
     assert "mountain_car · DQN() · NoBonus() · " in shown
@@ -259,9 +260,14 @@ def test_list_of_the_unknown_names_the_nearest() -> None:
         listing.overview("bonusses")
 
 
+@dataclasses.dataclass(frozen=True)
+class Bare:
+    width: int = 3
+
+
 def test_settings_are_documented_by_the_comment_on_their_line() -> None:
     from explorax.bonuses import VIME
 
     docs = listing.field_docs(VIME)
     assert docs["pool_size"] == "transitions, first in first out"
-    assert docs["cross_episodes"] == ""
+    assert listing.field_docs(Bare) == {"width": ""}

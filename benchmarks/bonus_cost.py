@@ -101,8 +101,8 @@ The same networks are rllte's defaults: one hidden layer of 256, 128 features (N
 
 - rllte goes once through the shuffled rollout, its last minibatch being one of 136 rows; ours
   draws 20 with replacement.
-- rllte divides what it pays by a running deviation; ours leaves that to `RunningStd`, which
-  costs nothing to speak of.
+- rllte divides what it pays by a running deviation; ours leaves that to `RunningStd`, whose
+  time is not in these numbers.
 - Each minibatch fits one of the four models of rllte's Disagreement; of ours it is shared out
   among them.
 - rllte's RE3 compares a row with 1,000 of its own environment, ours with all 8,000.

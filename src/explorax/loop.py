@@ -66,7 +66,12 @@ def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
 
 
 def _latent(agent: Agent, state: Any, carry: Any, percept: Percept) -> Box | None:
-    """Return what extras["latent"] is like, found by tracing `act`; None where there is none."""
+    """Return what extras["latent"] is like, found by tracing `act`; None where there is none.
+
+    None too where rollouts have one step: a latent's successor is that of the next one's.
+    """
+    if agent.rollout_length < 2:
+        return None
     extras = jax.eval_shape(agent.act, state, carry, jax.random.key(0), percept)[2]
     if not isinstance(extras, dict) or "latent" not in extras:
         return None

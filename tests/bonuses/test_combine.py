@@ -154,6 +154,7 @@ WRAPPERS = [
     lambda inner: RunningStd(inner, 0.5),
     lambda inner: RunningStd(inner, 0.0, center=True),
     lambda inner: Product((inner, Scale(inner, 2.0))),
+    lambda inner: Product((inner, Clip(PaysObs(), 1.0, 2.0))),
     lambda inner: Scale(MedianRatio(Sum((inner, Scale(inner, 2.0)))), 0.1),
 ]
 

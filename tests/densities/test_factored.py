@@ -92,6 +92,21 @@ def test_entries_without_bounds_are_cut_by_the_deviations_of_the_first_rows():
     assert later.counts[:, 7].min() > 400  # all of them above
 
 
+def test_small_batches_count_nothing_under_bins_that_have_moved_since():
+    box = Box((1,), -math.inf, math.inf)
+    rng = np.random.default_rng(5)
+    places = np.where(np.arange(1000) < 500, 0.0, 100.0) + rng.normal(0, 0.1, 1000)
+    density = Factored(scale_rows=800)
+    state = jax.jit(partial(density.init, spec=Spec(box, Discrete(2), 1)))(jax.random.key(0))
+    observe = jax.jit(density.observe)
+    for batch in places.astype(np.float32).reshape(125, 8, 1):
+        _, state = observe(state, jnp.asarray(batch))
+    # the batch that settles the bins, and the 25 behind it, are counted where they belong
+    assert state.counts.sum() == 26 * 8
+    hit = int(jax.jit(partial(bins.bin_of, number=8))(state.scale, jnp.asarray([100.0]))[0])
+    assert state.counts[0, hit] > 0.9 * 26 * 8
+
+
 def test_probabilities_sum_to_one():
     box = Box((3,), 0.0, 1.0)
     rows = np.random.default_rng(3).random((40, 3)).astype(np.float32)

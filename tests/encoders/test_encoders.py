@@ -208,8 +208,16 @@ def test_moments_of_a_drifting_latent_follow_it():
 
 
 def test_an_agent_without_a_latent_is_refused_with_the_cure():
-    with pytest.raises(Incompatible, match="TRPO, REINFORCE, ERWR, DQN. Or encode"):
+    with pytest.raises(Incompatible, match="TRPO, REINFORCE, ERWR, DQN, with"):
         VIME(latent=AgentLatent()).init(jax.random.key(0), SPEC)
+
+
+def test_rollouts_of_one_step_have_no_latent_successors_and_are_refused():
+    agent, env = DQN(hidden=(8,), rollout_length=1), Batched(MountainCar(), 3)
+    with pytest.raises(Incompatible, match="rollout_length of 2 or more"):
+        jax.eval_shape(
+            partial(loop.start, env, agent, VIME(latent=AgentLatent())), jax.random.key(0)
+        )
 
 
 @pytest.mark.parametrize(

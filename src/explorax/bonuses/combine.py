@@ -123,7 +123,7 @@ class Decay:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.env_steps > 0, self, "env_steps", "positive")
-        require(self.end >= 0, self, "end", "at least 0")
+        require(0 <= self.end < float("inf"), self, "end", "at least 0 and finite")
         require(self.shape in SHAPES, self, "shape", f"one of {SHAPES}")
         positive = self.shape != "exponential" or self.end > 0
         require(positive, self, "end", "positive for an exponential decay, which never reaches 0")

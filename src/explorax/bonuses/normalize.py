@@ -28,7 +28,8 @@ class MedianRatio:
     `kl_previous`). A rollout whose median is zero (nothing learnt yet, nothing paid) is not
     counted, and pays zero while there is nothing to divide by. Constant factors of the bonus
     (VIME's λ², its ½) cancel, and so would a `Scale` inside; a `Decay` inside would cancel while it
-    lasts. Put them outside: Scale(MedianRatio(VIME()), 1e-4). Only the median is near 1: where most
+    lasts. Put them outside: Scale(MedianRatio(VIME()), 1e-4). Not for what may be negative, such as
+    Surprise: take RunningStd(..., center=True). Only the median is near 1: where most
     transitions have become alike, the others are paid many times that (`Clip` bounds it).
     """
 
@@ -77,6 +78,7 @@ class RunningMean:
 
     m ← decay · m + (1 − decay) · mean(rollout), with the weight of the zero start divided out
     (as in Adam). The rollout under way is counted first; one that pays nothing is not counted.
+    Not for what may be negative, such as Surprise: take RunningStd(..., center=True).
     """
 
     bonus: Bonus  # what is normalised

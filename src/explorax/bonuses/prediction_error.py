@@ -28,7 +28,7 @@ class PredictionError:
     likelihood_std: float = 5.0  # σ_L, in deviations of the standardised target
     learn_likelihood: bool = False  # learn σ_L, from that start
     elbo_scale: str | float = 5.0  # divides the KL to the prior; "dataset": pool / batch_size
-    samples: int = 1  # K, noise samples of E_q, in fitting and in the gain
+    samples: int = 1  # K, noise samples of E_q, in fitting
     shared_noise: bool = True  # one noise for all rows of a batch, or one for each row
     learning_rate: float = 3e-3  # Adam
     batch_size: int = 50  # rows of a minibatch

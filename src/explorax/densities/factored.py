@@ -36,7 +36,8 @@ class Factored:
     Images (two or three axes) become A = `levels` grey levels on a grid of at most `size`
     (`densities.grey`). The entries of all other observations fall into `levels` bins of equal width
     over their bounds, or, without bounds, over ±3 deviations around the mean, both of the first
-    `scale_rows` observations and then left alone; what lies outside has a bin of its own at either
+    `scale_rows` observations and then left alone. Until then the bins move with each batch, and
+    what the batches before counted is forgotten. What lies outside has a bin of its own at either
     end, so A = levels + 2.
     """
 
@@ -72,15 +73,18 @@ class Factored:
         self, state: FactoredState, obs: Shaped[Array, "N ..."]
     ) -> tuple[Recoding, FactoredState]:
         """Return (recoding [N], state); see `Density.observe`."""
-        scale = state.scale
+        scale, counts = state.scale, state.counts
         if isinstance(scale, bins.Bins):
+            # What was counted in bins that have moved since was counted elsewhere.
+            moves = ~scale.bounded.all() & (scale.moments.count < self.scale_rows)
+            counts = jnp.where(moves, 0.0, counts)
             scale = bins.settled(scale, _flat(obs), self.scale_rows)
 
         def one(counts: jax.Array, row: jax.Array) -> tuple[jax.Array, Recoding]:
             hit = self._hit(FactoredState(counts, scale), row)
             return counts + hit, self._recoding(counts, hit)
 
-        counts, recodings = jax.lax.scan(one, state.counts, obs)
+        counts, recodings = jax.lax.scan(one, counts, obs)
         return recodings, FactoredState(counts, scale)
 
     def recode(self, state: FactoredState, obs: Shaped[Array, "N ..."]) -> Recoding:

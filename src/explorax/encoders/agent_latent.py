@@ -18,7 +18,9 @@ class AgentLatent:
     """Gives extras["latent"], the agent's last hidden layer or recurrent state, standardised.
 
     z_t is what the agent made of all up to s_t, so z_{t+1} follows from the next step of the same
-    episode. An episode's last step and a rollout's last step have no z_{t+1}: they are not `known`.
+    episode. An episode's last step and a rollout's last step have no z_{t+1}: they are not `known`,
+    which is one step in `rollout_length`. The agents here have no memory, so that their latents say
+    nothing that the observation does not; a recurrent agent's would.
     The latents drift as the agent learns, so their moments forget: rows count for about the last
     `horizon`. Not replayable: an old row's latent was another network's.
     """
@@ -38,8 +40,9 @@ class AgentLatent:
     def size(self, spec: Spec) -> int:
         if spec.latent is None:
             raise Incompatible(
-                "AgentLatent() needs an agent that gives a latent, extras['latent'] of `act`, and "
-                "this one gives none. Agents that do: TRPO, REINFORCE, ERWR, DQN. Or encode the "
+                "AgentLatent() needs an agent that gives a latent, extras['latent'] of `act`, in "
+                "rollouts of at least two steps, and this one does not. Agents that do: TRPO, "
+                "REINFORCE, ERWR, DQN, with rollout_length of 2 or more. Or encode the "
                 "observation: RandomEncoder(), InverseEncoder()."
             )
         return math.prod(spec.latent.shape)

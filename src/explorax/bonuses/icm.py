@@ -1,14 +1,15 @@
 """Intrinsic curiosity module (Pathak et al. 2017, arXiv 1705.05363)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from explorax.bonuses.curiosity import CuriosityModel, CuriosityState
+from explorax.bonuses.curiosity import CuriosityModel, check_model, model_of
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec
 from explorax.core.settings import check_types
+from explorax.encoders.inverse_encoder import InverseState
 
 ERRORS = ("half_sum", "mean")
 
@@ -46,37 +47,37 @@ class ICM:
 
     def __post_init__(self) -> None:
         check_types(self)
-        self._model.validate(self)
+        check_model(self)
         require(self.error in ERRORS, self, "error", f"one of {ERRORS}")
 
     @property
     def _model(self) -> CuriosityModel:
-        return CuriosityModel(**{f.name: getattr(self, f.name) for f in fields(CuriosityModel)})
+        return model_of(self)
 
     @property
     def replayable(self) -> bool:
         return True
 
-    def init(self, key: Key, spec: Spec) -> CuriosityState:
+    def init(self, key: Key, spec: Spec) -> InverseState:
         return self._model.init(key, spec)
 
     def score(
-        self, state: CuriosityState, key: Key, rollout: Rollout
-    ) -> tuple[jax.Array, CuriosityState]:
+        self, state: InverseState, key: Key, rollout: Rollout
+    ) -> tuple[jax.Array, InverseState]:
         return self._error(state, rollout), state
 
     def update(
-        self, state: CuriosityState, key: Key, rollout: Rollout
-    ) -> tuple[CuriosityState, Metrics]:
+        self, state: InverseState, key: Key, rollout: Rollout
+    ) -> tuple[InverseState, Metrics]:
         return self._model.update(state, key, rollout)
 
-    def rescore(self, state: CuriosityState, key: Key, rows: Rollout) -> jax.Array:
+    def rescore(self, state: InverseState, key: Key, rows: Rollout) -> jax.Array:
         return self._error(state, rows)
 
-    def _error(self, state: CuriosityState, rows: Rollout) -> jax.Array:
+    def _error(self, state: InverseState, rows: Rollout) -> jax.Array:
         """Return the bonus [...] of a rollout or of rows."""
-        model = self._model
-        pairs = model.pairs(state, rows)
-        squares = jnp.square(model.predicted(state, pairs.before, rows.action) - pairs.after)
+        model, params = self._model, state.trained.params
+        before, after = model.encoder.encoded(params, state.moments, rows)
+        squares = jnp.square(model.predicted(params, before, rows) - after)
         paid = 0.5 * squares.sum(-1) if self.error == "half_sum" else squares.mean(-1)
         return jnp.where(model.ready(state), paid, 0.0)

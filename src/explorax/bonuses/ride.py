@@ -1,17 +1,18 @@
 """Rewarding impact-driven exploration (Raileanu & Rocktäschel 2020, arXiv 2002.12292)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from explorax.bonuses.curiosity import CuriosityModel, CuriosityState
+from explorax.bonuses.curiosity import CuriosityModel, check_model, model_of
 from explorax.bonuses.kernel_count import KernelCount
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
+from explorax.encoders.inverse_encoder import InverseState
 from explorax.ops import episodic, hashing
 
 COUNTS = ("exact", "kernel")
@@ -19,7 +20,7 @@ COUNTS = ("exact", "kernel")
 
 @pytree
 class RIDEState:
-    model: CuriosityState
+    model: InverseState
     episode: Any  # a Trail of codes, or a KernelState
 
 
@@ -59,7 +60,7 @@ class RIDE:
 
     def __post_init__(self) -> None:
         check_types(self)
-        self._model.validate(self)
+        check_model(self)
         require(self.count in COUNTS, self, "count", f"one of {COUNTS}")
         require(self.capacity >= 1, self, "capacity", "at least 1")
         if self.count == "kernel":
@@ -67,7 +68,7 @@ class RIDE:
 
     @property
     def _model(self) -> CuriosityModel:
-        return CuriosityModel(**{f.name: getattr(self, f.name) for f in fields(CuriosityModel)})
+        return model_of(self)
 
     @property
     def _kernel(self) -> KernelCount:
@@ -86,7 +87,7 @@ class RIDE:
         return RIDEState(self._model.init(key, spec), episode)
 
     def score(self, state: RIDEState, key: Key, rollout: Rollout) -> tuple[jax.Array, RIDEState]:
-        pairs, first = self._model.pairs(state.model, rollout), rollout.first
+        pairs, first = self._model.encoder.pairs(state.model, rollout), rollout.first
         if self.count == "kernel":
             share, episode = self._kernel.novelty(state.episode, pairs, first)
         else:

@@ -27,10 +27,10 @@ from explorax.presets.experiment import Experiment
 ETA = 0.1  # of a bonus in units of its own returns' deviation, where the goal pays 1
 # (world, env steps of each seed, whether observations are one-hot codes)
 WORLDS = (
-    ("deep_sea/30", 60_000, True),
-    ("four_rooms", 60_000, True),
-    ("key_door/6", 60_000, True),
-    ("mountain_car_sparse(power=0.0008)", 30_000, False),
+    ("deep_sea/30", 100_000, True),
+    ("four_rooms", 150_000, True),
+    ("key_door/6", 150_000, True),
+    ("mountain_car_sparse(power=0.0008)", 60_000, False),
 )
 
 

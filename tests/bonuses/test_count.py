@@ -182,7 +182,7 @@ def test_without_bounds_the_first_steps_set_the_scale_for_good():
     for rows, wanted in zip(batches[2:], expected, strict=True):
         paid, state = score(state, KEY, rows)
         np.testing.assert_allclose(paid, wanted, rtol=1e-5)
-    np.testing.assert_allclose(state.moments.mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(state.frame.moments.mean, mean, rtol=1e-5)
 
 
 def test_codes_of_one_hot_states_are_nearly_all_different():

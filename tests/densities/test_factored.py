@@ -11,7 +11,9 @@ import pytest
 
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
-from explorax.densities import Factored, bins
+from explorax.densities import Factored
+from explorax.densities.factored import bin_of
+from explorax.ops.frame import place
 
 KEY = jax.random.key(0)
 
@@ -82,10 +84,8 @@ def test_entries_without_bounds_are_cut_by_the_deviations_of_the_first_rows():
     _, state = trained(density, box, rows)
     centre, deviation = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
     places = np.stack([centre + k * deviation for k in (-9.0, -2.5, -0.5, 0.5, 2.5, 9.0)])
-    cut = jax.jit(jax.vmap(partial(bins.bin_of, number=6), (None, 0)))
-    np.testing.assert_array_equal(
-        cut(state.scale, jnp.asarray(places, jnp.float32)).T, [[0, 1, 3, 4, 6, 7]] * 2
-    )
+    cut = bin_of(jax.jit(place)(state.scale, jnp.asarray(places, jnp.float32)), 6)
+    np.testing.assert_array_equal(cut.T, [[0, 1, 3, 4, 6, 7]] * 2)
     # settled: later rows, from elsewhere, move no bin
     _, later = jax.jit(density.observe)(state, jnp.asarray(rows + 1e4))
     np.testing.assert_array_equal(later.scale.moments.mean, state.scale.moments.mean)
@@ -103,7 +103,7 @@ def test_small_batches_count_nothing_under_bins_that_have_moved_since():
         _, state = observe(state, jnp.asarray(batch))
     # the batch that settles the bins, and the 25 behind it, are counted where they belong
     assert state.counts.sum() == 26 * 8
-    hit = int(jax.jit(partial(bins.bin_of, number=8))(state.scale, jnp.asarray([100.0]))[0])
+    hit = int(bin_of(jax.jit(place)(state.scale, jnp.asarray([100.0])), 8)[0])
     assert state.counts[0, hit] > 0.9 * 26 * 8
 
 

@@ -6,16 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from explorax.core.errors import require
-from explorax.core.protocols import Key, Metrics, Rollout, Spec
+from explorax.core.protocols import Box, Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.ops import counting, hashing
-from explorax.ops import moments as running
+from explorax.ops import frame as frames
 
-_UNBOUNDED = 1e6  # a bound beyond it says only which numbers a float can hold
 _FURTHEST = 10.0  # deviations, or half ranges: an outlier must not drown the other coordinates
 
 
@@ -25,10 +23,7 @@ class HashCountState:
 
     counts: Any  # int32 [2^bits]
     projection: Any  # float32 [D + 1, bits], drawn once; the last row meets the constant 1
-    centre: Any  # float32 [D], of the bounds; 0 where there are none
-    half_range: Any  # float32 [D], of the bounds; 1 where there are none
-    bounded: Any  # bool [D]
-    moments: running.Moments  # of flat observations, until `scale_env_steps` were seen
+    frame: frames.Frame  # g but for its constant, doubled and less 1
     seen: Any  # int32 [], codes with a count above 0
 
 
@@ -69,18 +64,12 @@ class HashCount:
     def init(self, key: Key, spec: Spec) -> HashCountState:
         """Return the state before the first visit."""
         box, size = spec.obs, math.prod(spec.obs.shape)
-        low, high = (np.broadcast_to(bound, box.shape).ravel() for bound in (box.low, box.high))
-        bounded = (low > -_UNBOUNDED) & (high < _UNBOUNDED) & (high > low)
         if box.one_hot is not None:
-            low, high, bounded = -np.ones(size), np.ones(size), np.ones(size, bool)
-        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+            box = Box(box.shape, -1.0, 1.0)  # codes are taken as they are
         return HashCountState(
             counts=jnp.zeros(2**self.bits, jnp.int32),
             projection=jax.random.normal(key, (size + 1, self.bits)),
-            centre=jnp.asarray((low + high) / 2, jnp.float32),
-            half_range=jnp.asarray((high - low) / 2, jnp.float32),
-            bounded=jnp.asarray(bounded),
-            moments=running.empty((size,)),
+            frame=frames.frame_of(box, reach=1.0),
             seen=jnp.int32(0),
         )
 
@@ -94,10 +83,9 @@ class HashCount:
         counts, table = counting.visit(state.counts, codes)
         paid = jnp.where(ready, counting.payment(counts, self.beta, self.power), 0.0)
         new = ready & (counts == 1)
-        looked = running.update(state.moments, rollout.next_obs)
-        moments = jax.tree.map(lambda old, new: jnp.where(ready, old, new), state.moments, looked)
+        frame = frames.look(state.frame, _flat(rollout), self.scale_env_steps)
         seen = state.seen + new.sum(dtype=jnp.int32)
-        return paid, replace(state, counts=table, moments=moments, seen=seen)
+        return paid, replace(state, counts=table, frame=frame, seen=seen)
 
     def update(
         self, state: HashCountState, key: Key, rollout: Rollout
@@ -113,19 +101,16 @@ class HashCount:
 
     def _ready(self, state: HashCountState) -> jax.Array:
         """Return whether g is settled, bool []."""
-        return state.bounded.all() | (state.moments.count >= self.scale_env_steps)
+        return frames.is_settled(state.frame, self.scale_env_steps)
 
     def _codes(self, state: HashCountState, rows: Rollout) -> jax.Array:
         """Return the codes of the states arrived at, int32 with the axes of the reward."""
-        flat = rows.next_obs.reshape(*rows.reward.shape, -1).astype(jnp.float32)
-        lead = (1,) * rows.reward.ndim
-        bounded, centre, half_range = (
-            leaf.reshape(*lead, -1) for leaf in (state.bounded, state.centre, state.half_range)
-        )
-        scaled = jnp.where(
-            bounded,
-            jnp.clip((flat - centre) / half_range, -_FURTHEST, _FURTHEST),
-            running.standardise(state.moments, flat, _FURTHEST),
-        )
+        scaled = 2.0 * frames.place(state.frame, _flat(rows)) - 1.0
+        scaled = jnp.clip(scaled, -_FURTHEST, _FURTHEST)
         constant = jnp.ones((*rows.reward.shape, 1))
         return hashing.simhash(state.projection, jnp.concatenate([scaled, constant], axis=-1))
+
+
+def _flat(rows: Rollout) -> jax.Array:
+    """Return the states arrived at as [..., D] with the axes of the reward."""
+    return rows.next_obs.reshape(*rows.reward.shape, -1).astype(jnp.float32)

@@ -6,14 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Key, Spec
 from explorax.core.pytree import pytree
 from explorax.core.settings import check_types
-from explorax.densities import bins, grey
+from explorax.densities import grey
 from explorax.densities.density import Recoding, recoding
+from explorax.ops import frame
+
+REACH = 3.0  # deviations from the mean to either side that the bins of an unbounded entry cover
 
 
 @pytree
@@ -21,7 +24,7 @@ class FactoredState:
     """How often each entry had each value."""
 
     counts: Any  # float32 [P, A]
-    scale: Any  # grey.Range of images, bins.Bins of vectors
+    scale: Any  # grey.Range of images, a frame of vectors
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Factored:
             return FactoredState(
                 jnp.zeros((entries, self.levels)), grey.range_of(spec.obs, "Factored")
             )
-        scale = bins.bins_of(spec.obs)
+        scale = frame.frame_of(spec.obs, REACH)
         return FactoredState(jnp.zeros((scale.low.size, self.levels + 2)), scale)
 
     def observe(
@@ -74,11 +77,10 @@ class Factored:
     ) -> tuple[Recoding, FactoredState]:
         """Return (recoding [N], state); see `Density.observe`."""
         scale, counts = state.scale, state.counts
-        if isinstance(scale, bins.Bins):
+        if isinstance(scale, frame.Frame):
             # What was counted in bins that have moved since was counted elsewhere.
-            moves = ~scale.bounded.all() & (scale.moments.count < self.scale_rows)
-            counts = jnp.where(moves, 0.0, counts)
-            scale = bins.settled(scale, _flat(obs), self.scale_rows)
+            counts = jnp.where(frame.is_settled(scale, self.scale_rows), counts, 0.0)
+            scale = frame.look(scale, _flat(obs), self.scale_rows)
 
         def one(counts: jax.Array, row: jax.Array) -> tuple[jax.Array, Recoding]:
             hit = self._hit(FactoredState(counts, scale), row)
@@ -93,8 +95,8 @@ class Factored:
 
     def _hit(self, state: FactoredState, row: jax.Array) -> jax.Array:
         """Return which value each entry of one observation has, one-hot float32 [P, A]."""
-        if isinstance(state.scale, bins.Bins):
-            symbols = bins.bin_of(state.scale, _flat(row[None])[0], self.levels)
+        if isinstance(state.scale, frame.Frame):
+            symbols = bin_of(frame.place(state.scale, _flat(row[None])[0]), self.levels)
         else:
             symbols = grey.levels_of(state.scale, row, self.size, self.levels).ravel()
         return jax.nn.one_hot(symbols, state.counts.shape[1])
@@ -111,3 +113,10 @@ class Factored:
 
 def _flat(obs: jax.Array) -> jax.Array:
     return obs.reshape(obs.shape[0], -1).astype(jnp.float32)
+
+
+def bin_of(place: Float[Array, "... D"], number: int) -> Int[Array, "... D"]:
+    """Return the bins of places, int32: 1 .. `number` in [0, 1], 0 below and `number` + 1 above."""
+    inside = 1.0 + jnp.clip(jnp.floor(place * number), 0, number - 1)
+    found = jnp.where(place < 0, 0.0, jnp.where(place > 1, number + 1.0, inside))
+    return found.astype(jnp.int32)

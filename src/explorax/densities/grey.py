@@ -11,9 +11,8 @@ from jaxtyping import Array, Int, Shaped
 from explorax.core.errors import Incompatible
 from explorax.core.protocols import Box
 from explorax.core.pytree import pytree
+from explorax.ops.frame import UNBOUNDED
 
-# A bound beyond it says only which numbers a float can hold.
-UNBOUNDED = 1e6
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 
 

@@ -1,5 +1,7 @@
 """Experience to pay for, and what networks make of it in plain NumPy, for the bonuses' tests."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +68,28 @@ def learnt(bonus, spec=DISCRETE, rollouts=1, state=None, rollout=None):
 def paid(bonus, state, rollout):
     """Return what the rollout is paid [T, E]."""
     return np.asarray(jax.jit(bonus.score)(state, jax.random.key(5), rollout)[0])
+
+
+def check_first_rollout_is_free(bonus):
+    """Check that nothing is paid until the first rollout was learnt from, and something then."""
+    assert (paid(bonus, learnt(bonus, rollouts=0), experience()) == 0).all()
+    assert (paid(bonus, learnt(bonus), experience(seed=1)) > 0).all()
+
+
+def learning(bonus, rollouts):
+    """Check that scoring changes no state, and return three payments [T, E].
+
+    For experience that was hardly learnt from, for the same after so many `rollouts` of it, and
+    then for experience of elsewhere.
+    """
+    rollout = experience(seed=7)
+    state = learnt(dataclasses.replace(bonus, updates_per_step=1e-9), rollout=rollout)
+    once, again = jax.jit(bonus.score)(state, jax.random.key(0), rollout)
+    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    after = learnt(bonus, rollouts=rollouts, state=state, rollout=rollout)
+    novel = experience(seed=8, centre=4.0)
+    return np.asarray(once), paid(bonus, after, rollout), paid(bonus, after, novel)
 
 
 def dense(layer, x):

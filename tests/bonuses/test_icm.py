@@ -10,10 +10,12 @@ import pytest
 from by_hand import (
     CONTINUOUS,
     DISCRETE,
+    check_first_rollout_is_free,
     check_gradient,
     coded,
     experience,
     first_gradient,
+    learning,
     learnt,
     network,
     paid,
@@ -97,20 +99,12 @@ def test_learns_down_the_slope_of_both_losses(kind, trains_encoder):
 
 
 def test_the_first_rollout_is_paid_nothing():
-    assert (paid(FITTED, learnt(FITTED, rollouts=0), experience()) == 0).all()
-    assert (paid(FITTED, learnt(FITTED), experience(seed=1)) > 0).all()
+    check_first_rollout_is_free(FITTED)
 
 
 def test_only_update_learns_and_what_is_known_is_worth_little():
-    rollout = experience(seed=7)
-    state = learnt(dataclasses.replace(FITTED, updates_per_step=1e-9), rollout=rollout)
-    once, again = jax.jit(FITTED.score)(state, jax.random.key(0), rollout)
-    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
-        np.testing.assert_array_equal(one, other)
-    after = learnt(FITTED, rollouts=40, state=state, rollout=rollout)
-    known = paid(FITTED, after, rollout)
-    assert known.mean() < 0.2 * np.asarray(once).mean()
-    novel = paid(FITTED, after, experience(seed=8, centre=4.0))
+    once, known, novel = learning(FITTED, rollouts=40)
+    assert known.mean() < 0.2 * once.mean()
     assert np.median(novel) > 10 * np.median(known)
 
 

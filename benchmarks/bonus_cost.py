@@ -194,7 +194,12 @@ class Rllte:
 
     def __init__(self, python: Path) -> None:
         self.process = subprocess.Popen(
-            [python, HERE / "bonus_cost_rllte.py"],
+            [
+                python,
+                "-W",
+                "ignore",
+                HERE / "bonus_cost_rllte.py",
+            ],  # its imports warn of each other
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

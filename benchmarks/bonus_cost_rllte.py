@@ -8,16 +8,11 @@ share of the time on the clock that this was, or what it crashed with.
 import json
 import sys
 import time
-import warnings
 
-warnings.filterwarnings("ignore")  # from the imports, of each other
-
-import gymnasium  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402  # pyright: ignore[reportMissingImports]  (another environment's)
-from rllte.xplore import (  # noqa: E402  # pyright: ignore[reportMissingImports]  (as above)
-    reward,
-)
+import gymnasium
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]  (another environment's)
+from rllte.xplore import reward  # pyright: ignore[reportMissingImports]  (as above)
 
 WARM_UP = 3  # rollouts; after two of them RE3's storage is full
 COLUMNS = ("observations", "actions", "rewards", "terminateds", "truncateds", "next_observations")

@@ -159,6 +159,7 @@ def test_a_second_critic_of_nothing_changes_nothing():
     [
         ({"bonus_discount": 1.5}, "between 0 and 1, or None"),
         ({"bonus_episodic": False}, "True without a bonus_discount"),
+        ({"bonus_discount": 0.9, "baseline_on_extrinsic": True}, "False with a bonus_discount"),
     ],
 )
 def test_impossible_settings_are_refused(settings, words):

@@ -28,20 +28,24 @@ def test_the_message_has_the_estimate_the_amount_and_the_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MEGABYTE)
-    memory.check(CONFIG, 60 * MEGABYTE, 30 * MEGABYTE)
+    memory.check(CONFIG, 60 * MEGABYTE, 0, 30 * MEGABYTE)
     with pytest.raises(NotEnoughMemory) as caught:
-        memory.check(CONFIG, 150 * MEGABYTE, 30 * MEGABYTE)
+        memory.check(CONFIG, 110 * MEGABYTE, 40 * MEGABYTE, 30 * MEGABYTE)
     message = str(caught.value)
-    assert "1000 seeds would need about 180.0 MiB (150.0 MiB kept, 30.0 MiB" in message
+    assert "1000 seeds would need about 180.0 MiB (the agent 110.0 MiB, the bonus 40.0" in message
+    assert "the rest and computing 30.0 MiB)" in message
     assert "100.0 MiB are free" in message
     assert "At most 500 of these seeds fit at once: give --seeds 500, or choose" in message
-    with pytest.raises(NotEnoughMemory, match="Not even one seed fits"):
-        memory.check(CONFIG, 1000 * 100 * MEGABYTE, 0)
+    assert "choose a smaller replay in the agent" in message
+    with pytest.raises(NotEnoughMemory, match="Not even one seed fits: choose a smaller pool in"):
+        memory.check(CONFIG, 0, 1000 * 100 * MEGABYTE, 0)
+    with pytest.raises(NotEnoughMemory, match="choose shorter rollouts"):
+        memory.check(CONFIG, 0, 0, 1000 * 100 * MEGABYTE)
 
 
 def test_an_unknown_amount_lets_the_run_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
-    memory.check(CONFIG, 1 << 60, 0)
+    memory.check(CONFIG, 1 << 60, 0, 0)
 
 
 def test_too_many_seeds_are_refused_before_anything_is_written(tmp_path: Path) -> None:

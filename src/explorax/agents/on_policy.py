@@ -68,6 +68,9 @@ def validate(settings: Settings) -> None:
     require(good, settings, "bonus_discount", "between 0 and 1, or None for one critic of both")
     good = settings.bonus_episodic or discount is not None
     require(good, settings, "bonus_episodic", "True without a bonus_discount such as 0.99")
+    good = not (settings.baseline_on_extrinsic and discount is not None)
+    words = "False with a bonus_discount, which gives the bonus a baseline of its own"
+    require(good, settings, "baseline_on_extrinsic", words)
     known = " or ".join(map(repr, ACTIVATIONS))
     require(settings.activation in ACTIVATIONS, settings, "activation", known)
 

@@ -36,8 +36,10 @@ class DeviceDriver:
 
     def compile(self) -> float:
         """Compile for every length of chunk; return the seconds. Raises NotEnoughMemory."""
-        state = memory.nbytes(self.template)
-        memory.check(self._config, state, 0)
+        learner = self.template.learner
+        agent, bonus = memory.nbytes(learner.agent), memory.nbytes(learner.bonus)
+        rest = memory.nbytes(self.template) - agent - bonus
+        memory.check(self._config, agent, bonus, rest)
         begun = time.perf_counter()
         with ThreadPoolExecutor(1) as beside:
             starting = beside.submit(self._start.lower(self._key_shapes).compile)
@@ -45,7 +47,7 @@ class DeviceDriver:
                 program = self._chunk(iterations).lower(self.template).compile()
                 analysis = program.memory_analysis()
                 work = 0 if analysis is None else int(analysis.temp_size_in_bytes)
-                memory.check(self._config, state, work)
+                memory.check(self._config, agent, bonus, rest + work)
                 self._programs[iterations] = program
             self._start = starting.result()
         return time.perf_counter() - begun
@@ -104,7 +106,9 @@ class HostDriver:
 
     def compile(self) -> None:
         """Nothing is compiled ahead: the loop's parts are when they are first called."""
-        memory.check(self._config, self._config.seeds * memory.nbytes(self._one), 0)
+        learner, tally = self._one
+        parts = learner.agent, learner.bonus, (learner.key, learner.iteration, tally)
+        memory.check(self._config, *(self._config.seeds * memory.nbytes(part) for part in parts))
 
     def start(self) -> Any:
         """Return what `loop.start` gives for each seed."""

@@ -35,25 +35,38 @@ def available_bytes() -> int | None:
     return min(_host_limits(), default=None)
 
 
-def check(config: RunConfig, state: int, work: int) -> None:
-    """Raise NotEnoughMemory unless `state` + `work` bytes are free.
+# What takes less, by what takes the most.
+_CURES = {
+    "agent": "a smaller replay in the agent (replay_capacity of DQN), smaller networks",
+    "bonus": "a smaller pool in the bonus (pool_size), features in place of observations "
+    "(VIME(latent=InverseEncoder())), a bonus without a pool (RND(), ICM())",
+    "rest": "shorter rollouts, smaller networks",
+}
 
-    state: what all seeds keep; work: what computing the next state takes besides.
+
+def check(config: RunConfig, agent: int, bonus: int, rest: int) -> None:
+    """Raise NotEnoughMemory unless so many bytes are free.
+
+    agent, bonus: what these keep, of all seeds; rest: what all else does, and what computing the
+    next state takes besides.
     """
     available = available_bytes()
-    if available is None or state + work <= _MARGIN * available:
+    parts = {"agent": agent, "bonus": bonus, "rest": rest}
+    total = sum(parts.values())
+    if available is None or total <= _MARGIN * available:
         return
-    fits = int(config.seeds * _MARGIN * available / (state + work))
+    fits = int(config.seeds * _MARGIN * available / total)
     fewer = (
         f"At most {fits} of these seeds fit at once: give --seeds {fits}, or "
         if fits
         else "Not even one seed fits: "
     )
+    most = max(parts, key=lambda part: parts[part])
     raise NotEnoughMemory(
-        f"{config.seeds} seeds would need about {_text(state + work)} ({_text(state)} kept, "
-        f"{_text(work)} to compute with) and {_text(available)} are free. {fewer}"
-        f"choose a smaller replay or pool in the agent or the bonus, smaller networks, or fewer "
-        f"--num-envs."
+        f"{config.seeds} seeds would need about {_text(total)} (the agent {_text(agent)}, the "
+        f"bonus {_text(bonus)}, the rest and computing {_text(rest)}) and {_text(available)} are "
+        f"free. "
+        f"{fewer}choose {_CURES[most]}, or fewer --num-envs."
     )
 
 

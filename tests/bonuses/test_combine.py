@@ -11,6 +11,7 @@ import pytest
 from explorax.bonuses import (
     Clip,
     Decay,
+    Episodic,
     MedianRatio,
     NoBonus,
     Product,
@@ -21,6 +22,7 @@ from explorax.bonuses import (
 )
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
+from explorax.core.pytree import replace
 
 SPEC = Spec(obs=Box((1,)), action=Discrete(2), num_envs=2)
 
@@ -167,13 +169,33 @@ def test_wrappers_keep_replayable_right_and_never_scale_a_stored_bonus_twice(wra
     key = jax.random.key(0)
     live, state = jax.jit(bonus.score)(bonus.init(key, SPEC), key, rollout_of(ONE))
     rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout_of(ONE))
-    import dataclasses
-
-    stored = dataclasses.replace(rows, bonus=live.ravel())
+    stored = replace(rows, bonus=live.ravel())
     again = jax.jit(bonus.rescore)(state, key, stored)
     if replayable and isinstance(bonus, Decay):
         again = again / bonus.factor(jnp.int32(4))  # time has moved on since the live score
     np.testing.assert_allclose(again, live.ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda inner: Scale(Episodic(inner), 3.0),
+        lambda inner: Decay(Episodic(inner), 100, 0.5),
+        lambda inner: Sum((inner, Episodic(inner))),
+        lambda inner: Product((Episodic(inner), inner)),
+        lambda inner: Episodic(RunningStd(inner)),
+    ],
+)
+def test_with_an_episodic_part_the_stored_payment_stands(wrap):
+    bonus, key = wrap(PaysObs()), jax.random.key(0)
+    assert not bonus.replayable
+    live, state = jax.jit(bonus.score)(bonus.init(key, SPEC), key, rollout_of(ONE))
+    assert (np.asarray(live) != 0).any()
+    state, metrics = jax.jit(bonus.update)(state, key, rollout_of(ONE))
+    assert any(name.endswith("updates") for name in metrics)
+    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout_of(ONE))
+    again = jax.jit(bonus.rescore)(state, key, replace(rows, bonus=live.ravel()))
+    np.testing.assert_array_equal(again, live.ravel())
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS)

@@ -19,7 +19,7 @@ from by_hand import (
     standardised,
 )
 
-from explorax.bonuses import RND
+from explorax.bonuses import RND, RunningStd
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.core.pytree import replace
@@ -85,6 +85,25 @@ def test_update_trains_the_predictor_alone_and_score_trains_nothing():
     assert paid(FITTED, after, rollout).mean() < 0.1 * np.asarray(same).mean()
     novel = paid(FITTED, after, experience(seed=8, centre=3.0))
     assert np.median(novel) > 10 * np.median(paid(FITTED, after, rollout))
+
+
+def test_neither_loss_nor_payment_explodes_as_training_goes_on():
+    """As both did in a pull request to baselines (817), observations growing all the time."""
+    bonus = RunningStd(FITTED)
+    state = jax.jit(partial(bonus.init, spec=DISCRETE))(jax.random.key(0))
+    raw, divided, losses = [], [], []
+    for index in range(150):
+        rollout = experience(seed=index)
+        grown = replace(rollout, next_obs=rollout.next_obs * (1.0 + 0.1 * index))
+        raw.append(paid(FITTED, state.bonus, grown).max())
+        amount, state = jax.jit(bonus.score)(state, jax.random.key(index), grown)
+        state, metrics = jax.jit(bonus.update)(state, jax.random.key(index), grown)
+        divided.append(float(np.abs(amount).max()))
+        losses.append(float(metrics["loss"]))
+    early, late = slice(1, 6), slice(-20, None)  # the first rollout is paid nothing
+    assert np.max(raw[late]) < np.max(raw[early])
+    assert np.max(losses[late]) < np.max(losses[early])
+    assert 0 < np.max(divided[late]) < np.max(divided[early])
 
 
 def test_the_predictor_goes_down_the_slope_of_what_is_paid():

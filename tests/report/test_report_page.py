@@ -5,6 +5,7 @@ import html
 import io
 import re
 import shlex
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,15 @@ from synthetic_runs import DEEP_SEA_VIEW, MOUNTAIN_CAR_VIEW, VIME, Plan, make_ru
 from explorax.core.errors import RunDirectoryError
 from explorax.report import save_figures, write_report
 from explorax.report.configuration import command, duration, pretty
-from explorax.report.curves import learning_curve
+from explorax.report.curves import (
+    draw_first_success,
+    draw_learning_curves,
+    learning_curve,
+    panels_of,
+)
 from explorax.report.films import fit, still
-from explorax.report.maps import bonuses_of, visits_of
+from explorax.report.maps import bonuses_of, draw_visits, visits_of, visits_scale
+from explorax.report.numbers import table_rows
 from explorax.report.read import read_run
 from explorax.report.style import css_colour, looks
 
@@ -173,6 +180,46 @@ def test_maps_tell_shares_and_means(tmp_path: Path) -> None:
     assert bonuses is not None and not bonuses.is_survey
     np.testing.assert_array_equal(bonuses.values[0], [[0.5, np.nan], [0.5, np.nan]])
     assert bonuses.values[3, 1, 1] == 0.25
+
+
+def test_maps_of_many_runs_share_lines_of_six_at_most(tmp_path: Path) -> None:
+    bonuses = [f"Scale(RND(), {number}.0)" for number in range(1, 9)]
+    plans = [Plan(seeds=1, log_points=2, view=MOUNTAIN_CAR_VIEW, bonus=bonus) for bonus in bonuses]
+    paths = [make_run(tmp_path, plan, f"0a1b2c3{index}") for index, plan in enumerate(plans)]
+    rows = table_rows([read_run(path) for path in paths])
+    assert [panel.title for panel in panels_of(rows)] == ["TRPO"]
+    scale = visits_scale(rows)
+    assert scale is not None
+    panels = [axes for axes in draw_visits(rows, scale).axes if axes.get_visible()][:-1]  # the bar
+    titles = [tuple(sorted(text.get_text() for text in panel.texts)) for panel in panels]
+    assert len(set(titles)) == len(titles) == 16  # early and whole, of each of eight
+    lines = Counter(panel.get_position().y0 for panel in panels)
+    assert sorted(lines.values()) == [4, 4, 4, 4]
+    widths = [panel.get_position().width for panel in panels]
+    np.testing.assert_allclose(widths, widths[0])
+
+
+def test_too_many_curves_to_tell_apart_get_a_panel_each_beside_no_bonus(tmp_path: Path) -> None:
+    names = "ABCDEFGHI"
+    plans = [Plan(seeds=2, log_points=2, films=0, bonus=f"{name}()") for name in names]
+    plans += [Plan(seeds=2, log_points=2, films=0)]
+    paths = [make_run(tmp_path, plan, f"0a1b2c3{index}") for index, plan in enumerate(plans)]
+    rows = table_rows([read_run(path) for path in paths])
+    panels = panels_of(rows)
+    assert [panel.title for panel in panels] == list(names)
+    assert {tuple(row.name.variant for row in panel.rows) for panel in panels} == {
+        ("no bonus", name) for name in names
+    }
+    look = looks([row.name.variant for row in rows])
+    for draw in (draw_learning_curves, draw_first_success):
+        for narrow in (False, True):
+            figure = draw(rows, look, narrow=narrow)
+            shown = [axes for axes in figure.axes if axes.get_visible()]
+            assert [axes.get_title(loc="left") for axes in shown] == list(names)
+            (legend,) = figure.legends
+            assert [text.get_text() for text in legend.get_texts()] == ["no bonus"]
+            grey, own = (look[name].colour for name in ("no bonus", "A"))
+            assert {line.get_color() for line in shown[0].lines} == {grey, own}
 
 
 def test_the_command_line_can_be_pasted(tmp_path: Path) -> None:

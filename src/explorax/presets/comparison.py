@@ -38,14 +38,14 @@ def compared(codes: bool) -> tuple[Bonus, ...]:
     """Return the bonuses, at their defaults where nothing is said.
 
     The pools of transitions are short: a row of deep_sea/30 is 1,802 numbers. Where observations
-    are no `codes` none comes twice: `Count` has no table there, and RIDE counts by similarity.
+    are no `codes` none comes twice, and what counts equal ones is left out.
     """
     pool = 10_000
     return (
         VIME(pool_size=pool),
         VIME(pool_size=pool, noise_head=True, likelihood_std=1.0),
         PredictionError(pool_size=pool),
-        *((Count(),) if codes else ()),
+        *((Count(), RIDE()) if codes else ()),
         HashCount(),
         PseudoCount(density=Factored()),
         RND(),
@@ -54,7 +54,7 @@ def compared(codes: bool) -> tuple[Bonus, ...]:
         Surprise(pool_size=pool),
         MaxInfo(pool_size=pool),
         NGU(),
-        RIDE() if codes else RIDE(count="kernel"),
+        RIDE(count="kernel"),
         RE3(),
         E3B(),
     )
@@ -64,8 +64,9 @@ def bonuses() -> tuple[Experiment, ...]:
     """Every bonus with TRPO on four sparse worlds, each also with a noisy television.
 
     Each bonus is divided by the deviation of its own discounted returns and paid at the same scale,
-    0.1, so that none is tuned to a world. `Count` needs one-hot codes and sits out mountain car.
-    The rollouts are short, 100 steps of 10 environments, so that a bonus is learnt from soon.
+    0.1, so that none is tuned to a world. `Count` and RIDE's exact counts need one-hot codes and
+    sit out mountain car. The rollouts are short, 100 steps of 10 environments, so that a bonus is
+    learnt from soon.
     """
     agent = TRPO(rollout_length=100)
     return tuple(

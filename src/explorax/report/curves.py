@@ -1,7 +1,7 @@
 """Learning curves, and how many seeds have found success by when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +13,8 @@ from explorax.report.numbers import Row
 from explorax.report.read import Run
 from explorax.report.statistics import bootstrap_band
 from explorax.report.style import MUTED, Layout, Look, bare, styled
+
+CROWD = 8  # rows of one agent that can still be told apart when they lie over each other
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,53 @@ def step_unit(env_steps: float) -> tuple[float, str]:
     return 1.0, "environment steps"
 
 
-def _panels(
-    rows: Sequence[Row], look: dict[str, Look], y_label: str, height: float, narrow: bool
-) -> tuple[Figure, dict[str, Axes], float]:
-    """Return a figure with one panel per agent, beside each other, or below each other if narrow.
+@dataclass(frozen=True)
+class Panel:
+    """Some rows of a table that are drawn over each other."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def panels_of(rows: Sequence[Row]) -> list[Panel]:
+    """Return a panel per agent; where one has too many rows to tell apart, a panel per bonus.
+
+    A panel of one bonus shows the agent without a bonus too.
+    """
+    agents: dict[str, list[Row]] = {}
+    for row in rows:
+        agents.setdefault(row.name.agent, []).append(row)
+    if max(map(len, agents.values())) <= CROWD:
+        return [Panel(agent, tuple(own)) for agent, own in agents.items()]
+    panels = []
+    for own in agents.values():
+        plain = [row for row in own if not row.name.has_bonus]
+        titled = (row.name.variant if len(agents) == 1 else row.name.method for row in own)
+        panels += [
+            Panel(title, (*plain, row))
+            for title, row in zip(titled, own, strict=True)
+            if row.name.has_bonus
+        ]
+    return panels
+
+
+def _drawn(
+    panels: Sequence[Panel], look: dict[str, Look], y_label: str, height: float, narrow: bool
+) -> tuple[Figure, list[Axes], float]:
+    """Return a figure with the panels beside each other, or below each other if narrow.
 
     The legend lies above the panels, where no data is. Also returns what env steps are divided by.
     """
-    agents = list(dict.fromkeys(row.name.agent for row in rows))
-    count = len(agents)
-    columns = 1 if narrow else min(count, 3)
+    rows = [row for panel in panels for row in panel.rows]
+    agents = {row.name.agent for row in rows}
+    by_bonus, count = len(panels) > len(agents), len(panels)
+    columns = min(count, 1 if narrow else 3)
+    if by_bonus:
+        columns, height = (2 if narrow else 4), 0.6 * height
+        rows = [row for row in rows if not row.name.has_bonus]
     width = 4.2 if narrow else 5.1 if count == 1 else 10.6
-    handles = _handles(rows, look, alone=count == 1)
-    widest = max(len(label) for label in handles)
+    handles = _handles(rows, look, alone=len(agents) == 1 and not by_bonus)
+    widest = max((len(label) for label in handles), default=1)
     across = max(1, min(len(handles), int((width - 0.4) / (0.6 + 0.085 * widest))))
     legend_height = 0.05 + 0.22 * -(-len(handles) // across)
     layout = Layout(
@@ -78,24 +114,27 @@ def _panels(
         gap_across=0.3,
         gap_down=0.62,
     )
+    titles = [layout.wrap(panel.title) for panel in panels]
+    further = 0.16 * max(title.count("\n") for title in titles)
+    layout = replace(layout, top=layout.top + further, gap_down=layout.gap_down + further)
     figure, grid = layout.figure(share_x=False)
-    divisor, x_label = step_unit(max(row.run.env_steps for row in rows))
+    divisor, x_label = step_unit(max(row.run.env_steps for panel in panels for row in panel.rows))
     layout.label(figure, x_label, y_label)
-    figure.legend(
-        handles=list(handles.values()), loc="upper left", ncols=across,
-        bbox_to_anchor=(0.1 / width, 1 - 0.05 / layout.height),
-        handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
-    )  # fmt: skip
+    if handles:
+        figure.legend(
+            handles=list(handles.values()), loc="upper left", ncols=across,
+            bbox_to_anchor=(0.1 / width, 1 - 0.05 / layout.height),
+            handlelength=1.8, columnspacing=1.6, borderaxespad=0.0, borderpad=0.2,
+        )  # fmt: skip
     for axes in grid.flat[count:]:
         axes.set_visible(False)
-    for i, (agent, axes) in enumerate(zip(agents, grid.flat, strict=False)):
+    for i, (panel, axes) in enumerate(zip(panels, grid.flat, strict=False)):
         bare(axes)
-        own = [row.run.env_steps for row in rows if row.name.agent == agent]
-        axes.set_xlim(0, max(own) / divisor)
+        axes.set_xlim(0, max(row.run.env_steps for row in panel.rows) / divisor)
         axes.tick_params(labelleft=i % columns == 0)
         if count > 1:
-            axes.set_title(agent, loc="left")
-    return figure, dict(zip(agents, grid.flat, strict=False)), divisor
+            axes.set_title(titles[i], loc="left")
+    return figure, list(grid.flat[:count]), divisor
 
 
 def _handles(rows: Sequence[Row], look: dict[str, Look], alone: bool) -> dict[str, Line2D]:
@@ -110,39 +149,41 @@ def _handles(rows: Sequence[Row], look: dict[str, Look], alone: bool) -> dict[st
     return handles
 
 
-def _width(order: int, rows: Sequence[Row]) -> float:
+def _width(order: int, panel: Panel) -> float:
     """Return a line's width: what is drawn first is wider, and so shows below what covers it."""
-    below = sum(row.name.agent == rows[order].name.agent for row in rows[order + 1 :])
-    return 2.0 + 0.8 * min(below, 2)
+    return 2.0 + 0.8 * min(len(panel.rows) - order - 1, 2)
 
 
 def draw_learning_curves(
     rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
 ) -> Figure:
-    """Return the learning curves of one environment's rows, a panel per agent.
+    """Return the learning curves of one environment's rows, in the panels of `panels_of`.
 
     Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed.
     """
+    panels, curves = panels_of(rows), [(row, learning_curve(row.run)) for row in rows]
     with styled():
-        figure, panels, divisor = _panels(rows, look, "episode return", 2.5, narrow)
-        crowd = len(rows) / len(panels)
-        for order, row in enumerate(rows):
-            axes, its = panels[row.name.agent], look[row.name.variant]
-            curve, width = learning_curve(row.run), _width(order, rows)
-            x = curve.env_steps / divisor
-            faint = max(0.1, min(0.4, 5.6 / (curve.seeds.shape[1] * crowd)))
-            axes.plot(x, curve.seeds, color=its.colour, linewidth=0.7, alpha=faint, zorder=2)
-            if np.isfinite(curve.low).any():
-                axes.fill_between(
-                    x, curve.low, curve.high, color=its.colour, alpha=0.20, linewidth=0, zorder=3
-                )
-            axes.plot(
-                x, curve.middle, color=its.colour, linestyle=its.dash, linewidth=width,
-                zorder=4 + order / 100, solid_capstyle="round",
-            )  # fmt: skip
-        first = next(iter(panels.values()))
-        _return_limits(first, rows)
+        figure, grid, divisor = _drawn(panels, look, "episode return", 2.5, narrow)
+        for panel, axes in zip(panels, grid, strict=True):
+            for order, own in enumerate(panel.rows):
+                curve = next(curve for row, curve in curves if row is own)
+                _draw_curve(axes, curve, divisor, look[own.name.variant], order, panel)
+        _return_limits(grid[0], rows)
     return figure
+
+
+def _draw_curve(
+    axes: Axes, curve: Curve, divisor: float, look: Look, order: int, panel: Panel
+) -> None:
+    x, colour = curve.env_steps / divisor, look.colour
+    faint = max(0.1, min(0.4, 5.6 / (curve.seeds.shape[1] * len(panel.rows))))
+    axes.plot(x, curve.seeds, color=colour, linewidth=0.7, alpha=faint, zorder=2)
+    if np.isfinite(curve.low).any():
+        axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.20, linewidth=0, zorder=3)
+    axes.plot(
+        x, curve.middle, color=colour, linestyle=look.dash, linewidth=_width(order, panel),
+        zorder=4 + order / 100, solid_capstyle="round",
+    )  # fmt: skip
 
 
 def _return_limits(axes: Axes, rows: Sequence[Row]) -> None:
@@ -165,20 +206,21 @@ def draw_first_success(
     rows: Sequence[Row], look: dict[str, Look], *, narrow: bool = False
 ) -> Figure:
     """Return the share of seeds with at least one successful episode, over training."""
+    panels = panels_of(rows)
     with styled():
-        figure, panels, divisor = _panels(rows, look, "seeds that have succeeded", 2.1, narrow)
-        for order, row in enumerate(rows):
-            its, when = look[row.name.variant], np.sort(row.outcome.first_success)
-            found = when[np.isfinite(when)]
-            share = np.arange(1, found.size + 1) / when.size
-            last = share[-1] if found.size else 0.0
-            panels[row.name.agent].step(
-                np.concatenate([[0.0], found, [row.run.env_steps]]) / divisor,
-                np.concatenate([[0.0], share, [last]]),
-                where="post", color=its.colour, linestyle=its.dash, linewidth=_width(order, rows),
-                zorder=3 + order / 100,
-            )  # fmt: skip
-        first = next(iter(panels.values()))
-        first.set_ylim(-0.03, 1.03)
-        first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        figure, grid, divisor = _drawn(panels, look, "seeds that have succeeded", 2.1, narrow)
+        for panel, axes in zip(panels, grid, strict=True):
+            for order, row in enumerate(panel.rows):
+                its, when = look[row.name.variant], np.sort(row.outcome.first_success)
+                found = when[np.isfinite(when)]
+                share = np.arange(1, found.size + 1) / when.size
+                last = share[-1] if found.size else 0.0
+                axes.step(
+                    np.concatenate([[0.0], found, [row.run.env_steps]]) / divisor,
+                    np.concatenate([[0.0], share, [last]]),
+                    where="post", color=its.colour, linestyle=its.dash,
+                    linewidth=_width(order, panel), zorder=3 + order / 100,
+                )  # fmt: skip
+        grid[0].set_ylim(-0.03, 1.03)
+        grid[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return figure

@@ -16,6 +16,7 @@ from explorax.report.read import Map, Run
 from explorax.report.style import VOID, Layout, styled
 
 _MOST_DECADES = 5  # of a colour scale
+_MOST_COLUMNS = 6  # of panels in one line
 
 
 @dataclass(frozen=True)
@@ -115,32 +116,43 @@ def visits_scale(rows: Sequence[Row]) -> LogNorm | None:
 def draw_visits(rows: Sequence[Row], scale: LogNorm, *, narrow: bool = False) -> Figure:
     """Return maps of the states that each row visited, early and over the whole training.
 
-    All panels share `scale`. With up to two runs everything lies on one line; narrow figures have a
-    line per part of training, or per run when there are more than two.
+    All panels share `scale`. With up to two runs everything lies on one line, and otherwise each
+    part of training begins a line; narrow figures of more than two runs have a line per run.
     """
     panels = {(part.part, r): part for r, row in enumerate(rows) for part in visits_of(row.run)}
     parts = list(dict.fromkeys(part for part, _ in panels))
-    flat, by_run = not narrow and len(rows) <= 2, narrow and len(rows) > 2
-    lines, columns = (len(parts), len(rows))
-    lines, columns = (1, len(parts) * len(rows)) if flat else (lines, columns)
-    lines, columns = (len(rows), len(parts)) if by_run else (lines, columns)
+    places = _places(len(parts), len(rows), narrow)
+    lines, columns = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
     layout = _layout(lines, columns, narrow, [row.name.variant for row in rows])
     view = next(row.run.view for row in rows if row.run.view is not None)
     with styled():
         figure, grid = layout.figure()
-        for p, part in enumerate(parts):
-            for r, row in enumerate(rows):
-                axes = grid[(0, p * len(rows) + r) if flat else (r, p) if by_run else (p, r)]
-                its = panels.get((part, r))
-                if its is None:
-                    axes.set_visible(False)
-                    continue
-                _show(axes, its.counts, view, scale, "viridis")
-                name = layout.wrap(row.name.variant)
-                _title(axes, name, f"{part}\n{100 * its.share:.0f} % of cells")
+        for axes in grid.flat:
+            axes.set_visible(False)
+        for (p, r), place in places.items():
+            its = panels.get((parts[p], r))
+            if its is None:
+                continue
+            axes = grid[place]
+            axes.set_visible(True)
+            _show(axes, its.counts, view, scale, "viridis")
+            name = layout.wrap(rows[r].name.variant)
+            _title(axes, name, f"{its.part}\n{100 * its.share:.0f} % of cells")
         layout.label(figure, *view.labels)
         layout.colour_bar(figure, scale, "viridis", "visits per seed and cell")
     return figure
+
+
+def _places(parts: int, runs: int, narrow: bool) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the (line, column) of each (part of training, run)."""
+    both = [(p, r) for p in range(parts) for r in range(runs)]
+    if narrow and runs > 2:
+        return {(p, r): (r, p) for p, r in both}
+    if runs <= 2 and not narrow:
+        return {(p, r): (0, p * runs + r) for p, r in both}
+    lines = -(-runs // _MOST_COLUMNS)
+    columns = -(-runs // lines)
+    return {(p, r): (p * lines + r // columns, r % columns) for p, r in both}
 
 
 def _layout(lines: int, columns: int, narrow: bool, names: Sequence[str]) -> Layout:

@@ -11,7 +11,14 @@ from synthetic_runs import VIME, Plan, make_run
 from explorax.report.numbers import outcome_of, pooled_rows, table_rows
 from explorax.report.read import Run, find_runs, read_run
 from explorax.report.statistics import Interval
-from explorax.report.table import CSV_COLUMNS, interval, number, table_csv, table_markdown
+from explorax.report.table import (
+    CSV_COLUMNS,
+    interval,
+    number,
+    solved_table,
+    table_csv,
+    table_markdown,
+)
 from explorax.report.words import notes, summary
 
 HEADER = "seed,env_steps,episodes,return_mean,length_mean,success_rate,first_success_env_steps\n"
@@ -92,6 +99,12 @@ def test_environments_are_pooled_where_they_share_a_method(tmp_path: Path) -> No
     assert (pooled.method, pooled.environments) == ("TRPO + VIME", 2)
     assert (pooled.solved, pooled.seeds, pooled.baseline_solved) == (20, 20, 0)
     assert pooled.improvement.estimate == 1.0
+    headings, (best, plain) = solved_table(table_rows(find_runs(tmp_path)))
+    assert headings[0] == "method" and len(headings) == 3
+    assert best == ("TRPO + VIME", "10 of 10", "10 of 10")
+    assert plain == ("TRPO", "0 of 10", "0 of 10")
+    told = table_markdown(find_runs(tmp_path))
+    assert "Seeds that solved it:" in told and "| TRPO + VIME | 10 of 10 | 10 of 10 |" in told
     assert "| TRPO + VIME | 2 | 1.00 [1.00, 1.00] | 20 of 20 |" in table_markdown(
         find_runs(tmp_path)
     )

@@ -13,7 +13,14 @@ from explorax.report.films import choose, fit, share_bytes, still
 from explorax.report.numbers import Row, pooled_rows, table_rows
 from explorax.report.read import Film, Run, read_run, scan
 from explorax.report.style import Look, css_colour, css_scheme, looks, to_png, to_svg
-from explorax.report.table import HEADINGS, POOLED_HEADINGS, cells, number, pooled_cells
+from explorax.report.table import (
+    HEADINGS,
+    POOLED_HEADINGS,
+    cells,
+    number,
+    pooled_cells,
+    solved_table,
+)
 from explorax.report.words import notes, summary
 
 _NARROW = "(max-width: 760px)"  # the same in page.css
@@ -199,10 +206,13 @@ def _pooled(rows: Sequence[Row], look: dict[str, Look]) -> str:
         "each weighing the same; its bootstrap draws seeds within each.</p>"
     )
     figures = "".join(_figure(drawing) for drawing in pooled_drawings(rows, look))
+    headings, solved = solved_table(rows)
+    solved = [[html.escape(cell) for cell in line] for line in solved]
     return (
         f'<h2>Across environments</h2><div class="row">{figures}</div>'
         + _table(POOLED_HEADINGS, lines, 1)
         + explained
+        + ("<h3>Seeds that solved it</h3>" + _table(headings, solved, 1) if solved else "")
     )
 
 

@@ -90,6 +90,33 @@ def pooled_cells(row: Pooled) -> tuple[str, ...]:
     )
 
 
+def solved_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return (headings, lines): how many seeds of each method solved each environment.
+
+    The method that solved most in all comes first. No lines for fewer than two environments.
+    """
+    known = [row for row in rows if row.knows_success]
+    envs = tuple(dict.fromkeys(row.name.env for row in known))
+    if len(envs) < 2:
+        return ("method", *envs), []
+    methods: dict[str, dict[str, Row]] = {}
+    for row in known:
+        methods.setdefault(row.name.method, {})[row.name.env] = row
+
+    def share(own: dict[str, Row]) -> float:
+        return sum(float(row.outcome.solved.mean()) for row in own.values()) / len(own)
+
+    ordered = sorted(methods.items(), key=lambda each: -share(each[1]))
+    lines = []
+    for method, own in ordered:
+        told = (
+            f"{own[env].outcome.solved.sum()} of {own[env].seeds}" if env in own else "—"
+            for env in envs
+        )
+        lines.append((method, *told))
+    return ("method", *envs), lines
+
+
 def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     def line(texts: Sequence[str]) -> str:
         return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
@@ -98,11 +125,17 @@ def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def table_markdown(runs: Sequence[Run]) -> str:
-    """Return the table of numbers as GitHub Markdown, one row per run, and a second one that pools
-    environments where two or more share a method."""
+    """Return the table of numbers as GitHub Markdown, one row per run.
+
+    With two environments or more there are two further tables: how many seeds of each method
+    solved each, and the improvement over no bonus over all that share a method.
+    """
     rows = table_rows(runs)
     lines = [(f"`{row.name.env}`", *cells(row)) for row in rows]
     text = _markdown(("environment", *HEADINGS), lines)
+    headings, solved = solved_table(rows)
+    if solved:
+        text += "\nSeeds that solved it:\n\n" + _markdown(headings, solved)
     pooled = pooled_rows(rows)
     if pooled:
         text += "\n" + _markdown(POOLED_HEADINGS, [pooled_cells(row) for row in pooled])

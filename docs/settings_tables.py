@@ -3,9 +3,11 @@
 `python docs/settings_tables.py` (`make docs`) rewrites, on every page here and below, what stands
 between `<!-- settings: RND -->` and `<!-- end of settings -->`: one row for each field, with its
 default and the comment at the end of its line in the source. And what stands between
-`<!-- results: bonus_cost -->` and `<!-- end of results -->`: the last table of
-benchmarks/results/bonus_cost.md, its first, second and last columns. `--check` writes nothing and
-exits with 1 where a page is not what would be written.
+`<!-- results: ... -->` and `<!-- end of results -->`: `bonus_cost`, the first, second and last
+columns of the last table of benchmarks/results/bonus_cost.md; `bonuses`, how many seeds of each
+bonus solved each world and how likely it improves on none, of benchmarks/results/bonuses.md;
+`bonuses RND`, the lines of that bonus and of none alone. `--check` writes nothing and exits with 1
+where a page is not what would be written.
 """
 
 import dataclasses
@@ -20,7 +22,9 @@ from explorax.run.expressions import KINDS, catalogue
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-COSTS = re.compile(r"<!-- results: (?P<name>\w+) -->\n.*?<!-- end of results -->", re.DOTALL)
+COSTS = re.compile(
+    r"<!-- results: (?P<name>\w+)(?P<bonus> \w+)? -->\n.*?<!-- end of results -->", re.DOTALL
+)
 BLOCK = re.compile(r"<!-- settings: (?P<name>\w+) -->\n.*?<!-- end of settings -->", re.DOTALL)
 
 
@@ -53,14 +57,48 @@ def rewritten(page: str) -> str:
 
 
 def _results(match: re.Match[str]) -> str:
-    """Return the block with the columns 1, 2 and last of the last table of a results page."""
-    pages = (RESULTS / f"{match['name']}.md").read_text().rstrip().split("\n\n")
-    kept = []
-    for line in pages[-1].split("\n"):
-        cells = line.strip("|").split("|")
-        kept.append(f"|{cells[0]}|{cells[1]}|{cells[-1]}|")
-    lines = "\n".join(kept)
-    return f"<!-- results: {match['name']} -->\n\n{lines}\n\n<!-- end of results -->"
+    """Return the block with what the page of results says, as the module's docstring tells."""
+    name, bonus = match["name"], (match["bonus"] or "").strip()
+    tables = _tables((RESULTS / f"{name}.md").read_text())
+    lines = _costs(tables) if name == "bonus_cost" else _solved(tables, bonus)
+    head, *body = (f"| {' | '.join(line)} |" for line in lines)
+    text = "\n".join([head, "|" + "---|" * len(lines[0]), *body])
+    opening = f"results: {name} {bonus}".strip()
+    return f"<!-- {opening} -->\n\n{text}\n\n<!-- end of results -->"
+
+
+def _tables(page: str) -> list[list[list[str]]]:
+    """Return the cells of each Markdown table of a page, without the line of dashes."""
+    blocks = [block for block in page.split("\n\n") if block.startswith("|")]
+    return [
+        [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for index, line in enumerate(block.strip().split("\n"))
+            if index != 1
+        ]
+        for block in blocks
+    ]
+
+
+def _costs(tables: list[list[list[str]]]) -> list[list[str]]:
+    return [[line[0], line[1], line[-1]] for line in tables[-1]]
+
+
+def _solved(tables: list[list[list[str]]], bonus: str) -> list[list[str]]:
+    """Return seeds solved per world, and the probability of improvement; of one bonus if named.
+
+    The last two tables are those of `report.table.table_markdown`.
+    """
+    (_, *worlds), *solved = tables[-2]
+    better = {line[0]: line[2] for line in tables[-1][1:]}
+    short = ["with TV" if "noisy_tv" in world else f"`{world.split('(')[0]}`" for world in worlds]
+    lines = [["bonus", *short, "better than none"]]
+    for method, *counts in solved:
+        _, _, its = method.partition(" + ")
+        if not bonus or not its or its.split(" ")[0] == bonus:
+            seeds = (count.split(" ")[0] for count in counts)
+            lines.append([f"`{its}`" if its else "none", *seeds, better.get(method, "")])
+    return lines
 
 
 def _cell(text: str) -> str:

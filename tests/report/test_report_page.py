@@ -24,10 +24,11 @@ from explorax.report.curves import (
     learning_curve,
     panels_of,
 )
+from explorax.report.figures import pooled_drawings
 from explorax.report.films import fit, still
 from explorax.report.maps import bonuses_of, draw_visits, visits_of, visits_scale
 from explorax.report.numbers import table_rows
-from explorax.report.read import read_run
+from explorax.report.read import find_runs, read_run
 from explorax.report.style import css_colour, looks
 
 DQN = "DQN(hidden=(64,))"
@@ -200,13 +201,13 @@ def test_maps_of_many_runs_share_lines_of_six_at_most(tmp_path: Path) -> None:
 
 
 def test_too_many_curves_to_tell_apart_get_a_panel_each_beside_no_bonus(tmp_path: Path) -> None:
-    names = "ABCDEFGHI"
+    names = ["A" * 70, *"BCDEFGHI"]
     plans = [Plan(seeds=2, log_points=2, films=0, bonus=f"{name}()") for name in names]
     plans += [Plan(seeds=2, log_points=2, films=0)]
     paths = [make_run(tmp_path, plan, f"0a1b2c3{index}") for index, plan in enumerate(plans)]
     rows = table_rows([read_run(path) for path in paths])
     panels = panels_of(rows)
-    assert [panel.title for panel in panels] == list(names)
+    assert [panel.title for panel in panels] == names
     assert {tuple(row.name.variant for row in panel.rows) for panel in panels} == {
         ("no bonus", name) for name in names
     }
@@ -215,11 +216,25 @@ def test_too_many_curves_to_tell_apart_get_a_panel_each_beside_no_bonus(tmp_path
         for narrow in (False, True):
             figure = draw(rows, look, narrow=narrow)
             shown = [axes for axes in figure.axes if axes.get_visible()]
-            assert [axes.get_title(loc="left") for axes in shown] == list(names)
+            assert [axes.get_title(loc="left") for axes in shown] == names
             (legend,) = figure.legends
             assert [text.get_text() for text in legend.get_texts()] == ["no bonus"]
-            grey, own = (look[name].colour for name in ("no bonus", "A"))
-            assert {line.get_color() for line in shown[0].lines} == {grey, own}
+            grey, own = (look[name].colour for name in ("no bonus", "B"))
+            assert {line.get_color() for line in shown[1].lines} == {grey, own}
+
+
+def test_long_names_leave_room_for_what_they_name(tmp_path: Path) -> None:
+    for env in ("chain/5", "deep_sea/8"):
+        for bonus in ("NoBonus()", f"{'Long' * 20}()", f"A(b={'x' * 9}, {'c' * 9}=1)", "A(b=2)"):
+            make_run(tmp_path, Plan(env=env, bonus=bonus, seeds=2, log_points=2, films=0))
+    rows = table_rows(find_runs(tmp_path))
+    (improvements,) = [
+        each for each in pooled_drawings(rows, looks([row.name.variant for row in rows]))
+        if "improvement" in each.slug
+    ]  # fmt: skip
+    for narrow in (False, True):
+        axes = improvements.draw(narrow=narrow).axes[0]
+        assert axes.get_position().width > 0.3 and len(axes.get_yticks()) == 3
 
 
 def test_the_command_line_can_be_pasted(tmp_path: Path) -> None:

@@ -159,25 +159,33 @@ def draw_learning_curves(
 ) -> Figure:
     """Return the learning curves of one environment's rows, in the panels of `panels_of`.
 
-    Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed.
+    Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed, those
+    without a bonus only where they have one panel to be in.
     """
+    agents = {row.name.agent for row in rows}
     panels, curves = panels_of(rows), [(row, learning_curve(row.run)) for row in rows]
     with styled():
         figure, grid, divisor = _drawn(panels, look, "episode return", 2.5, narrow)
         for panel, axes in zip(panels, grid, strict=True):
             for order, own in enumerate(panel.rows):
                 curve = next(curve for row, curve in curves if row is own)
+                if own.name.has_bonus or len(panels) == len(agents):
+                    _draw_seeds(axes, curve, divisor, look[own.name.variant], panel)
                 _draw_curve(axes, curve, divisor, look[own.name.variant], order, panel)
         _return_limits(grid[0], rows)
     return figure
+
+
+def _draw_seeds(axes: Axes, curve: Curve, divisor: float, look: Look, panel: Panel) -> None:
+    x, faint = curve.env_steps / divisor, 5.6 / (curve.seeds.shape[1] * len(panel.rows))
+    faint = max(0.1, min(0.4, faint))
+    axes.plot(x, curve.seeds, color=look.colour, linewidth=0.7, alpha=faint, zorder=2)
 
 
 def _draw_curve(
     axes: Axes, curve: Curve, divisor: float, look: Look, order: int, panel: Panel
 ) -> None:
     x, colour = curve.env_steps / divisor, look.colour
-    faint = max(0.1, min(0.4, 5.6 / (curve.seeds.shape[1] * len(panel.rows))))
-    axes.plot(x, curve.seeds, color=colour, linewidth=0.7, alpha=faint, zorder=2)
     if np.isfinite(curve.low).any():
         axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.20, linewidth=0, zorder=3)
     axes.plot(

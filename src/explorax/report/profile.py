@@ -1,5 +1,6 @@
 """Methods over several environments at once: the performance profile, and who beats no bonus."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,8 +124,13 @@ def draw_improvements(
     with styled():
         ordered = sorted(pooled, key=lambda each: each.improvement.estimate)
         width = 4.2 if narrow else 8.6
-        left = _MARGIN + 0.083 * max(len(each.method) for each in ordered)
-        layout = Layout(1, 1, width, 0.27 * len(ordered) + 0.15, top=0.12, left=left)
+        names = [
+            textwrap.fill(each.method, 22 if narrow else 50, break_on_hyphens=False)
+            for each in ordered
+        ]
+        lines = [line for name in names for line in name.split("\n")]
+        left = min(_MARGIN + 0.083 * max(map(len, lines)), 0.6 * width)  # names without spaces
+        layout = Layout(1, 1, width, 0.27 * len(lines) + 0.15, top=0.12, left=left)
         figure, grid = layout.figure()
         axes = grid[0, 0]
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -134,7 +140,7 @@ def draw_improvements(
             if its.has_width:
                 axes.plot([its.low, its.high], [place, place], color=colour, linewidth=2.2)
             axes.plot([its.estimate], [place], marker="o", markersize=6, color=colour)
-        axes.set_yticks(range(len(ordered)), [each.method for each in ordered])
+        axes.set_yticks(range(len(ordered)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.6, len(ordered) - 0.4)
         axes.set_xlim(-0.02, 1.02)

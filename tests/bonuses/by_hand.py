@@ -1,6 +1,7 @@
 """Experience to pay for, and what networks make of it in plain NumPy, for the bonuses' tests."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -54,11 +55,17 @@ def rows_of(rollout):
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
 
 
+@functools.cache
+def compiled(bonus, method):
+    """Return a jitted method; jitting it at each call would compile it each time."""
+    return jax.jit(getattr(bonus, method))
+
+
 def learnt(bonus, spec=DISCRETE, rollouts=1, state=None, rollout=None):
     """Return the state after so many rollouts: always the same one, if it is given."""
     if state is None:
         state = jax.jit(lambda key: bonus.init(key, spec))(jax.random.key(0))
-    update = jax.jit(bonus.update)
+    update = compiled(bonus, "update")
     for index in range(rollouts):
         given = experience(spec, index) if rollout is None else rollout
         state, _ = update(state, jax.random.key(index), given)
@@ -67,7 +74,7 @@ def learnt(bonus, spec=DISCRETE, rollouts=1, state=None, rollout=None):
 
 def paid(bonus, state, rollout):
     """Return what the rollout is paid [T, E]."""
-    return np.asarray(jax.jit(bonus.score)(state, jax.random.key(5), rollout)[0])
+    return np.asarray(compiled(bonus, "score")(state, jax.random.key(5), rollout)[0])
 
 
 def check_first_rollout_is_free(bonus):
@@ -84,7 +91,7 @@ def learning(bonus, rollouts):
     """
     rollout = experience(seed=7)
     state = learnt(dataclasses.replace(bonus, updates_per_step=1e-9), rollout=rollout)
-    once, again = jax.jit(bonus.score)(state, jax.random.key(0), rollout)
+    once, again = compiled(bonus, "score")(state, jax.random.key(0), rollout)
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(one, other)
     after = learnt(bonus, rollouts=rollouts, state=state, rollout=rollout)
@@ -122,7 +129,7 @@ def coded(action, spec):
 def first_gradient(bonus, state, rollout):
     """Return (gradient, loss) of a first minibatch, read from what Adam remembers of it."""
     fresh = replace(state, trained=fitting.start(state.trained.params, bonus.learning_rate))
-    after, told = jax.jit(bonus.update)(fresh, jax.random.key(0), rollout)
+    after, told = compiled(bonus, "update")(fresh, jax.random.key(0), rollout)
     return np.asarray(after.trained.optimizer[0].mu, np.float64) / 0.1, told["loss"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from by_hand import (
     DISCRETE,
     check_gradient,
+    compiled,
     experience,
     first_gradient,
     learnt,
@@ -91,13 +92,14 @@ def test_neither_loss_nor_payment_explodes_as_training_goes_on():
     """As both did in a pull request to baselines (817), observations growing all the time."""
     bonus = RunningStd(FITTED)
     state = jax.jit(partial(bonus.init, spec=DISCRETE))(jax.random.key(0))
+    score, update = compiled(bonus, "score"), compiled(bonus, "update")
     raw, divided, losses = [], [], []
     for index in range(150):
         rollout = experience(seed=index)
         grown = replace(rollout, next_obs=rollout.next_obs * (1.0 + 0.1 * index))
         raw.append(paid(FITTED, state.bonus, grown).max())
-        amount, state = jax.jit(bonus.score)(state, jax.random.key(index), grown)
-        state, metrics = jax.jit(bonus.update)(state, jax.random.key(index), grown)
+        amount, state = score(state, jax.random.key(index), grown)
+        state, metrics = update(state, jax.random.key(index), grown)
         divided.append(float(np.abs(amount).max()))
         losses.append(float(metrics["loss"]))
     early, late = slice(1, 6), slice(-20, None)  # the first rollout is paid nothing

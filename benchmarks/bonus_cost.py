@@ -194,12 +194,8 @@ class Rllte:
 
     def __init__(self, python: Path) -> None:
         self.process = subprocess.Popen(
-            [
-                python,
-                "-W",
-                "ignore",
-                HERE / "bonus_cost_rllte.py",
-            ],  # its imports warn of each other
+            # Its imports warn of each other.
+            [python, "-W", "ignore", HERE / "bonus_cost_rllte.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

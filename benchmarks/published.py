@@ -14,6 +14,8 @@ from PIL import Image
 import explorax as ex
 from explorax.report import save_figures
 from explorax.result import Comparison
+from explorax.run.brief import brief
+from explorax.run.expressions import parse
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 WEAK = "mountain_car_sparse(power=0.0008)"
@@ -87,6 +89,24 @@ def draw_tail(done: Comparison) -> None:
     page.savefig(FIGURES / "swing-up-bonus-size.png", dpi=160)
 
 
+def pay_table(done: Comparison) -> str:
+    """Return what a step is paid on average in the last tenth of training, seeds together."""
+    envs = list(dict.fromkeys(run.env for run in done.runs))
+    paid: dict[str, dict[str, str]] = {}
+    for run in done.runs:
+        metrics = run.metrics
+        late = metrics[metrics["env_steps"] > 0.9 * metrics["env_steps"].max()]
+        if run.bonus != "NoBonus()":
+            mean = late["bonus_mean"].mean()
+            paid.setdefault(run.bonus, {})[run.env] = f"{mean:.1e}"
+    lines = [["bonus", *envs], ["---"] * (1 + len(envs))]
+    lines += [
+        [f"`{brief(parse(bonus))}`", *(own.get(env, "—") for env in envs)]
+        for bonus, own in paid.items()
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def main(root: str, presets: list[str]) -> None:
     for preset in presets or DRAWN:
         done = ex.compare(preset, film=False, root=Path(root) / preset)
@@ -95,6 +115,8 @@ def main(root: str, presets: list[str]) -> None:
             f"which is `explorax compare --preset {preset} --no-film` and its figures. "
             f"Machine: {common.machine()}.\n\n{done.table()}"
         )
+        if preset == "bonuses":
+            text += "\nMean bonus of a step in the last tenth of training:\n\n" + pay_table(done)
         (common.RESULTS / f"{preset}.md").write_text(text)
         print(text)
         for env, names in DRAWN[preset].items():

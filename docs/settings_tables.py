@@ -22,7 +22,7 @@ from explorax.run.expressions import KINDS, catalogue
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-COSTS = re.compile(
+PUBLISHED = re.compile(
     r"<!-- results: (?P<name>\w+)(?P<bonus> \w+)? -->\n.*?<!-- end of results -->", re.DOTALL
 )
 BLOCK = re.compile(r"<!-- settings: (?P<name>\w+) -->\n.*?<!-- end of settings -->", re.DOTALL)
@@ -53,7 +53,7 @@ def rewritten(page: str) -> str:
             raise unknown_name("settings class", name, known)
         return f"<!-- settings: {name} -->\n\n{table(known[name])}\n\n<!-- end of settings -->"
 
-    return COSTS.sub(_results, BLOCK.sub(block, page))
+    return PUBLISHED.sub(_results, BLOCK.sub(block, page))
 
 
 def _results(match: re.Match[str]) -> str:
@@ -87,10 +87,11 @@ def _costs(tables: list[list[list[str]]]) -> list[list[str]]:
 def _solved(tables: list[list[list[str]]], bonus: str) -> list[list[str]]:
     """Return seeds solved per world, and the probability of improvement; of one bonus if named.
 
-    The last two tables are those of `report.table.table_markdown`.
+    The tables are those of `report.table.table_markdown`: of runs, of seeds solved, and pooled.
+    Raises ValueError for a bonus that is in none of them.
     """
-    (_, *worlds), *solved = tables[-2]
-    better = {line[0]: line[2] for line in tables[-1][1:]}
+    (_, *worlds), *solved = tables[1]
+    better = {line[0]: line[2] for line in tables[2][1:]}
     short = ["with TV" if "noisy_tv" in world else f"`{world.split('(')[0]}`" for world in worlds]
     lines = [["bonus", *short, "better than none"]]
     for method, *counts in solved:
@@ -98,6 +99,8 @@ def _solved(tables: list[list[list[str]]], bonus: str) -> list[list[str]]:
         if not bonus or not its or its.split(" ")[0] == bonus:
             seeds = (count.split(" ")[0] for count in counts)
             lines.append([f"`{its}`" if its else "none", *seeds, better.get(method, "")])
+    if len(lines) < 3:
+        raise ValueError(f"The comparison has no bonus called {bonus!r}.")
     return lines
 
 

@@ -223,6 +223,26 @@ def test_too_many_curves_to_tell_apart_get_a_panel_each_beside_no_bonus(tmp_path
             assert {line.get_color() for line in shown[1].lines} == {grey, own}
 
 
+def test_every_row_of_a_crowd_has_its_panel(tmp_path: Path) -> None:
+    """Also those of an agent that never has a bonus, and of one that has nothing else."""
+    small: dict[str, Any] = {"seeds": 1, "log_points": 2, "films": 0}
+    plans = [Plan(**small, env_steps=1000 * (1 + index)) for index in range(10)]
+    plans += [Plan(**small, agent=DQN)]
+    paths = [make_run(tmp_path / str(index), plan) for index, plan in enumerate(plans)]
+    paths += [
+        make_run(tmp_path / name, Plan(**small, agent="A()", bonus=f"{name}()"))
+        for name in "BCDEFGHIJ"
+    ]
+    rows = table_rows([read_run(path) for path in paths])
+    panels = panels_of(rows)
+    shown = {id(row) for panel in panels for row in panel.rows}
+    assert shown == {id(row) for row in rows}
+    assert [panel.of_one_bonus for panel in panels] == [False, False] + 9 * [True]
+    look = looks([row.name.variant for row in rows])
+    figure = draw_learning_curves(rows, look)
+    assert sum(axes.get_visible() for axes in figure.axes) == 11
+
+
 def test_long_names_leave_room_for_what_they_name(tmp_path: Path) -> None:
     for env in ("chain/5", "deep_sea/8"):
         for bonus in ("NoBonus()", f"{'Long' * 20}()", f"A(b={'x' * 9}, {'c' * 9}=1)", "A(b=2)"):

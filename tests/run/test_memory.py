@@ -37,7 +37,7 @@ def test_the_message_has_the_estimate_the_amount_and_the_cure(
     assert "100.0 MiB are free" in message
     assert "At most 500 of these seeds fit at once: give --seeds 500, or choose" in message
     assert "choose a smaller replay in the agent" in message
-    with pytest.raises(NotEnoughMemory, match="Not even one seed fits: choose a smaller pool in"):
+    with pytest.raises(NotEnoughMemory, match="Not even one seed fits: choose less for the bonus"):
         memory.check(CONFIG, 0, 1000 * 100 * MEGABYTE, 0)
     with pytest.raises(NotEnoughMemory, match="choose shorter rollouts"):
         memory.check(CONFIG, 0, 0, 1000 * 100 * MEGABYTE)

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float
 
 from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec
-from explorax.core.pytree import replace
 from explorax.encoders.encoder import action_size, flat_rows
 from explorax.encoders.inverse_encoder import InverseEncoder, InverseState, check_settings
 from explorax.nets import fitting
 from explorax.nets.mlp import MLP
+from explorax.ops import moments
 from explorax.ops.moments import Moments
 
 LOOK_AT = 256  # rows of a rollout, of all times, on which the metrics are taken
@@ -48,7 +48,7 @@ class CuriosityModel:
         params = self.encoder.init_params(keys[:2], spec)
         params["forward"] = self._head().init(keys[2], before)
         start = fitting.start(params, self.encoder.learning_rate)
-        return replace(self.encoder.init(key, spec), trained=start)
+        return InverseState(start, moments.empty(spec.obs.shape))
 
     def ready(self, state: InverseState) -> jax.Array:
         """Return whether a rollout has been learnt from [], and its moments taken."""

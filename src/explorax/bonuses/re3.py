@@ -31,7 +31,8 @@ class RE3:
 
     The distance to the k-th neighbour estimates the entropy of the states one visits, and the sum
     of its logarithms is what one wants large (Seo et al. 2021, arXiv 2102.09430, Eq. 3 to 5). f is
-    a random network that is not trained. The reward does not fade as training goes on.
+    a random network that is not trained. The reward does not fade as training goes on, unless the
+    k nearest are the same observation again.
 
     The row itself is not its neighbour. A replayed row is compared with the memory as it is now,
     less one row of the very same observation: itself, if it is still remembered. That takes a

@@ -61,27 +61,27 @@ class Panel:
 
     title: str
     rows: tuple[Row, ...]
+    of_one_bonus: bool = False  # which the agent without a bonus is drawn beside
 
 
 def panels_of(rows: Sequence[Row]) -> list[Panel]:
-    """Return a panel per agent; where one has too many rows to tell apart, a panel per bonus.
+    """Return a panel per agent; one with too many rows to tell apart has a panel per bonus.
 
     A panel of one bonus shows the agent without a bonus too.
     """
     agents: dict[str, list[Row]] = {}
     for row in rows:
         agents.setdefault(row.name.agent, []).append(row)
-    if max(map(len, agents.values())) <= CROWD:
-        return [Panel(agent, tuple(own)) for agent, own in agents.items()]
     panels = []
-    for own in agents.values():
+    for agent, own in agents.items():
         plain = [row for row in own if not row.name.has_bonus]
-        titled = (row.name.variant if len(agents) == 1 else row.name.method for row in own)
-        panels += [
-            Panel(title, (*plain, row))
-            for title, row in zip(titled, own, strict=True)
-            if row.name.has_bonus
-        ]
+        paid = [row for row in own if row.name.has_bonus]
+        if len(own) <= CROWD or not paid:
+            panels.append(Panel(agent, tuple(own)))
+            continue
+        for row in paid:
+            title = row.name.variant if len(agents) == 1 else row.name.method
+            panels.append(Panel(title, (*plain, row), of_one_bonus=True))
     return panels
 
 
@@ -94,11 +94,12 @@ def _drawn(
     """
     rows = [row for panel in panels for row in panel.rows]
     agents = {row.name.agent for row in rows}
-    by_bonus, count = len(panels) > len(agents), len(panels)
+    by_bonus, count = any(panel.of_one_bonus for panel in panels), len(panels)
     columns = min(count, 1 if narrow else 3)
     if by_bonus:
         columns, height = (2 if narrow else 4), 0.6 * height
-        rows = [row for row in rows if not row.name.has_bonus]
+        named = [row for panel in panels if not panel.of_one_bonus for row in panel.rows]
+        rows = [*(row for row in rows if not row.name.has_bonus), *named]
     width = 4.2 if narrow else 5.1 if count == 1 else 10.6
     handles = _handles(rows, look, alone=len(agents) == 1 and not by_bonus)
     widest = max((len(label) for label in handles), default=1)
@@ -162,14 +163,13 @@ def draw_learning_curves(
     Bold: interquartile mean over seeds. Band: its 95 % bootstrap interval. Faint: every seed, those
     without a bonus only where they have one panel to be in.
     """
-    agents = {row.name.agent for row in rows}
     panels, curves = panels_of(rows), [(row, learning_curve(row.run)) for row in rows]
     with styled():
         figure, grid, divisor = _drawn(panels, look, "episode return", 2.5, narrow)
         for panel, axes in zip(panels, grid, strict=True):
             for order, own in enumerate(panel.rows):
                 curve = next(curve for row, curve in curves if row is own)
-                if own.name.has_bonus or len(panels) == len(agents):
+                if own.name.has_bonus or not panel.of_one_bonus:
                     _draw_seeds(axes, curve, divisor, look[own.name.variant], panel)
                 _draw_curve(axes, curve, divisor, look[own.name.variant], order, panel)
         _return_limits(grid[0], rows)

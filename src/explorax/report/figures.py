@@ -47,7 +47,8 @@ def _returns(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
         "One seed each, so no band."
         if single
         else "Bold: interquartile mean over seeds, from where every seed has finished an episode. "
-        "Band: 95 % stratified bootstrap. Faint: every seed. "
+        "Band: 95 % stratified bootstrap. Faint: every seed, but beside a single bonus not those "
+        "without. "
         "The return is the environment's own; no bonus is in it."
     )
     return Drawing(

@@ -93,7 +93,8 @@ def pooled_cells(row: Pooled) -> tuple[str, ...]:
 def solved_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return (headings, lines): how many seeds of each method solved each environment.
 
-    The method that solved most in all comes first. No lines for fewer than two environments.
+    The method that solved most in all comes first, as if it solved nothing where it did not run. No
+    lines for fewer than two environments.
     """
     known = [row for row in rows if row.knows_success]
     envs = tuple(dict.fromkeys(row.name.env for row in known))
@@ -104,7 +105,7 @@ def solved_table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, 
         methods.setdefault(row.name.method, {})[row.name.env] = row
 
     def share(own: dict[str, Row]) -> float:
-        return sum(float(row.outcome.solved.mean()) for row in own.values()) / len(own)
+        return sum(float(row.outcome.solved.mean()) for row in own.values())
 
     ordered = sorted(methods.items(), key=lambda each: -share(each[1]))
     lines = []

@@ -38,8 +38,8 @@ def available_bytes() -> int | None:
 # What takes less, by what takes the most.
 _CURES = {
     "agent": "a smaller replay in the agent (replay_capacity of DQN), smaller networks",
-    "bonus": "a smaller pool in the bonus (pool_size), features in place of observations "
-    "(VIME(latent=InverseEncoder())), a bonus without a pool (RND(), ICM())",
+    "bonus": "less for the bonus to remember (its pool_size, capacity or bits), features in place "
+    "of observations (VIME(latent=InverseEncoder())), a bonus without a pool (RND(), ICM())",
     "rest": "shorter rollouts, smaller networks",
 }
 
@@ -65,8 +65,7 @@ def check(config: RunConfig, agent: int, bonus: int, rest: int) -> None:
     raise NotEnoughMemory(
         f"{config.seeds} seeds would need about {_text(total)} (the agent {_text(agent)}, the "
         f"bonus {_text(bonus)}, the rest and computing {_text(rest)}) and {_text(available)} are "
-        f"free. "
-        f"{fewer}choose {_CURES[most]}, or fewer --num-envs."
+        f"free. {fewer}choose {_CURES[most]}, or fewer --num-envs."
     )
 
 

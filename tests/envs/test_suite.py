@@ -7,6 +7,7 @@ import pytest
 
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName
 from explorax.envs import (
+    CartPoleSwingUp,
     Chain,
     DeepSea,
     FourRooms,
@@ -14,6 +15,7 @@ from explorax.envs import (
     MountainCar,
     MountainCarSparse,
     NoisyTV,
+    Reacher,
 )
 from explorax.envs.gymnasium import GymnasiumVector
 from explorax.envs.suite import catalogue, make, name_of
@@ -35,6 +37,8 @@ from explorax.envs.task import Batched
         (repr(MountainCarSparse()), MountainCarSparse()),
         ("four_rooms(slip=0.25)", FourRooms(0.25)),
         ("key_door/6", KeyDoor(6)),
+        ("cart_pole_swing_up(sparse=True)", CartPoleSwingUp(sparse=True)),
+        ("reacher(target='hard')", Reacher("hard")),
         ("deep_sea/30(noisy_tv=32)", NoisyTV(DeepSea(30))),
         ("deep_sea(noisy_tv=4, size=5)", NoisyTV(DeepSea(5), 4)),
         ("mountain_car_sparse(power=0.0008, noisy_tv=1)", NoisyTV(MountainCarSparse(0.0008), 1)),
@@ -145,6 +149,8 @@ def test_an_environment_of_a_fixed_number_says_so():
         ("gymnasium:CartPole-v1(noisy_tv=2)", InvalidSetting, "noisy_tv is for our own tasks"),
         ("key_door/3", InvalidSetting, "size must be at least 4"),
         ("key_door/6(layout_seed=-1)", InvalidSetting, "layout_seed must be in 0"),
+        ("cart_pole_swing_up(sparse=1)", InvalidSetting, "sparse must be of type bool"),
+        ("reacher(target='near')", InvalidSetting, "target must be one of ('easy', 'hard')"),
         ("four_rooms(slip=1)", InvalidSetting, "slip must be at least 0 and below 1"),
         ("gymnasium:CartPole-v1(x=1", InvalidSetting, "parenthesis is not closed"),
         ("gymnasium:CartPole-v1(x=[1])", InvalidSetting, "not lists or dicts"),

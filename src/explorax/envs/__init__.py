@@ -2,6 +2,7 @@
 
 from explorax.envs.bernoulli_bandit import BernoulliBandit
 from explorax.envs.cart_pole import CartPole
+from explorax.envs.cart_pole_swing_up import CartPoleSwingUp
 from explorax.envs.cart_pole_swing_up_sparse import CartPoleSwingUpSparse
 from explorax.envs.chain import Chain
 from explorax.envs.deep_sea import DeepSea
@@ -12,6 +13,8 @@ from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.mountain_car_sparse import MountainCarSparse
 from explorax.envs.noisy_tv import NoisyTV
+from explorax.envs.pendulum_swing_up import PendulumSwingUp
+from explorax.envs.point_mass import PointMass
 from explorax.envs.probes import (
     ProbeAction,
     ProbeBoth,
@@ -19,10 +22,12 @@ from explorax.envs.probes import (
     ProbeDelay,
     ProbeObservation,
 )
+from explorax.envs.reacher import Reacher
 
 __all__ = [
     "BernoulliBandit",
     "CartPole",
+    "CartPoleSwingUp",
     "CartPoleSwingUpSparse",
     "Chain",
     "DeepSea",
@@ -33,9 +38,12 @@ __all__ = [
     "MountainCarContinuous",
     "MountainCarSparse",
     "NoisyTV",
+    "PendulumSwingUp",
+    "PointMass",
     "ProbeAction",
     "ProbeBoth",
     "ProbeConstant",
     "ProbeDelay",
     "ProbeObservation",
+    "Reacher",
 ]

@@ -131,21 +131,25 @@ def draw_mountain_car(position: float, goal: float) -> np.ndarray:
     return canvas.frame()
 
 
-def draw_cart_pole(x: float, angle: float, limit: float, cone: float) -> np.ndarray:
+def draw_cart_pole(
+    x: float, angle: float, limit: float, cone: float, near: float | None = None
+) -> np.ndarray:
     """Return a cart at `x` (m) on its rail with a pole `angle` (rad) clockwise from upright.
 
-    The rail ends at ±`limit`, where the episode does. Within ±`cone` (rad) of upright the pole is
-    where it should be, and the cone drawn there is filled more strongly.
+    The rail ends at ±`limit`. Within ±`cone` (rad) of upright, and where `near` is given with the
+    cart within ±`near` (m), all is where it should be, and the cone is filled more strongly.
     """
     length = 1.0
     canvas = Canvas((-limit - 0.3, limit + 0.3), (-length - 0.15, length + 0.35))
-    inside = abs((angle + np.pi) % (2 * np.pi) - np.pi) < cone
+    inside = abs((angle + np.pi) % (2 * np.pi) - np.pi) < cone and (near is None or abs(x) <= near)
     rim = np.linspace(-cone, cone, 40)
     arc = [(x + 1.25 * float(np.sin(a)), 1.25 * float(np.cos(a))) for a in rim]
     canvas.polygon([(x, 0.0), *arc], "#BFE5D8" if inside else "#E3F2EC")
     canvas.line(arc, GREEN, 2.0)
     canvas.line([(-limit, 0.0), (limit, 0.0)], LINE, 5.0)
     canvas.line([(0.0, -0.2), (0.0, -0.3)], EARTH_EDGE, 2.0)
+    if near is not None:
+        canvas.line([(-near, -0.25), (near, -0.25)], GREEN, 3.0)
     for end in (-limit, limit):
         canvas.line([(end, -0.25), (end, 0.25)], VERMILION, 4.0)
     canvas.box((x - 0.32, -0.15), (x + 0.32, 0.15), BLUE, corner=5.0)

@@ -14,6 +14,7 @@ from explorax.envs import (
     KeyDoor,
     MountainCar,
     MountainCarSparse,
+    MultiGoal,
     NoisyTV,
     Reacher,
 )
@@ -39,6 +40,7 @@ from explorax.envs.task import Batched
         ("key_door/6", KeyDoor(6)),
         ("cart_pole_swing_up(sparse=True)", CartPoleSwingUp(sparse=True)),
         ("reacher(target='hard')", Reacher("hard")),
+        ("multi_goal(reward='paper', noisy_tv=3)", NoisyTV(MultiGoal("paper"), 3)),
         ("deep_sea/30(noisy_tv=32)", NoisyTV(DeepSea(30))),
         ("deep_sea(noisy_tv=4, size=5)", NoisyTV(DeepSea(5), 4)),
         ("mountain_car_sparse(power=0.0008, noisy_tv=1)", NoisyTV(MountainCarSparse(0.0008), 1)),
@@ -151,6 +153,7 @@ def test_an_environment_of_a_fixed_number_says_so():
         ("key_door/6(layout_seed=-1)", InvalidSetting, "layout_seed must be in 0"),
         ("cart_pole_swing_up(sparse=1)", InvalidSetting, "sparse must be of type bool"),
         ("reacher(target='near')", InvalidSetting, "target must be one of ('easy', 'hard')"),
+        ("multi_goal(reward=1)", InvalidSetting, "reward must be of type str"),
         ("four_rooms(slip=1)", InvalidSetting, "slip must be at least 0 and below 1"),
         ("gymnasium:CartPole-v1(x=1", InvalidSetting, "parenthesis is not closed"),
         ("gymnasium:CartPole-v1(x=[1])", InvalidSetting, "not lists or dicts"),

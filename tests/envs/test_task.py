@@ -18,9 +18,9 @@ from explorax.envs.task import Batched, Task
 NAMES = [name.replace("/N", "/4") for name in catalogue()]
 NAMES += [f"{name}(continuous=True)" for name in NAMES if name.startswith("probe_")]
 NAMES += ["cart_pole_swing_up_sparse(angle='cos_sin')", "four_rooms(slip=0.5)"]
-NAMES += ["cart_pole_swing_up(sparse=True)", "reacher(target='hard')"]
+NAMES += ["cart_pole_swing_up(sparse=True)", "reacher(target='hard')", "multi_goal(reward='paper')"]
 NAMES += ["deep_sea/4(noisy_tv=3)", "mountain_car(noisy_tv=2)", "mountain_car_sparse(noisy_tv=1)"]
-NAMES += ["reacher(noisy_tv=2)"]
+NAMES += ["reacher(noisy_tv=2)", "multi_goal(noisy_tv=1)"]
 LANES = 3
 
 

@@ -12,6 +12,7 @@ from explorax.envs.key_door import KeyDoor
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.mountain_car_sparse import MountainCarSparse
+from explorax.envs.multi_goal import MultiGoal
 from explorax.envs.noisy_tv import NoisyTV
 from explorax.envs.pendulum_swing_up import PendulumSwingUp
 from explorax.envs.point_mass import PointMass
@@ -37,6 +38,7 @@ __all__ = [
     "MountainCar",
     "MountainCarContinuous",
     "MountainCarSparse",
+    "MultiGoal",
     "NoisyTV",
     "PendulumSwingUp",
     "PointMass",

@@ -1,4 +1,4 @@
-"""Pictures of the control tasks: a pendulum, an arm and a mass."""
+"""Pictures of the control tasks: a pendulum, an arm, a mass, and a point among goals."""
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from explorax.envs.drawing import (
 )
 
 PALE, FULL = "#E3F2EC", "#BFE5D8"  # a target as it waits, and as it pays
+HILL = ("#EDF6F2", "#DDEFE8", "#CBE7DC")  # towards a goal
 
 
 def draw_pendulum(angle: float, cone: float) -> np.ndarray:
@@ -71,4 +72,22 @@ def draw_point_mass(position: Point, wall: float, target: float) -> np.ndarray:
     canvas.disc((0.0, 0.0), 2 * target, PALE)
     canvas.disc((0.0, 0.0), target, GREEN if inside else FULL, GREEN)
     canvas.disc(position, canvas.pixels(5.5), BLUE, PAPER)
+    return canvas.frame()
+
+
+def draw_goals(
+    position: Point, goals: tuple[Point, ...], radius: float, limit: float, reached: int
+) -> np.ndarray:
+    """Return a square of ±`limit` with round goals and a point; goal number `reached` is filled."""
+    canvas = Canvas((-limit, limit), (-limit, limit), PAPER, margin=(16.0, 16.0))
+    rim = canvas.pixels(9.0)
+    canvas.box((-limit - rim, -limit - rim), (limit + rim, limit + rim), SKY, corner=6.0)
+    for goal in goals:
+        for step, fill in enumerate(HILL):
+            canvas.disc(goal, radius * (2.2 - 0.4 * step), fill)
+    for number, goal in enumerate(goals):
+        canvas.disc(goal, radius, GREEN if number == reached else FULL, GREEN)
+    canvas.line([(-0.25, 0.0), (0.25, 0.0)], EARTH_EDGE, 2.0)
+    canvas.line([(0.0, -0.25), (0.0, 0.25)], EARTH_EDGE, 2.0)
+    canvas.disc(position, canvas.pixels(6.5), BLUE, PAPER)
     return canvas.frame()

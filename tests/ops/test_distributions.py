@@ -1,4 +1,4 @@
-"""The two distributions against SciPy, Monte Carlo and automatic differentiation."""
+"""The distributions against SciPy, Monte Carlo and automatic differentiation."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from explorax.ops.distributions import Categorical, Gaussian
+from explorax.ops.distributions import Categorical, FullGaussian, Gaussian, cholesky_factor
 
 
 def gaussian(seed, shape=(5, 3)):
     mean, log_std = np.random.default_rng(seed).normal(size=(2, *shape)).astype(np.float32)
     return Gaussian(jnp.asarray(mean), jnp.asarray(0.5 * log_std))
+
+
+def full_gaussian(seed, shape=(5, 3)):
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=shape).astype(np.float32)
+    entries = rng.normal(size=(*shape[:-1], shape[-1] * (shape[-1] + 1) // 2)).astype(np.float32)
+    return FullGaussian(jnp.asarray(mean), cholesky_factor(jnp.asarray(entries)))
 
 
 def categorical(seed, shape=(5, 4)):
@@ -34,6 +41,38 @@ def test_gaussian_log_prob_and_entropy_equal_scipy():
     np.testing.assert_allclose(p.entropy(), want, rtol=1e-5)
 
 
+def test_full_gaussian_log_prob_and_entropy_equal_scipy():
+    p = full_gaussian(0)
+    action = np.random.default_rng(1).normal(size=p.mean.shape).astype(np.float32)
+    log_prob, entropy = jax.jit(FullGaussian.log_prob)(p, action), p.entropy()
+    for row, mean in enumerate(np.asarray(p.mean, np.float64)):
+        factor = np.asarray(p.factor[row], np.float64)
+        parameters = {"mean": mean, "cov": factor @ factor.T}
+        assert log_prob[row] == pytest.approx(
+            scipy.stats.multivariate_normal.logpdf(action[row], **parameters), rel=1e-5
+        )
+        assert entropy[row] == pytest.approx(
+            scipy.stats.multivariate_normal.entropy(**parameters), rel=1e-5
+        )
+    # several actions of each state, as MPO weighs them
+    many = jax.tree.map(lambda leaf: leaf[:, None], p)
+    got = many.log_prob(jnp.stack([p.mean, jnp.asarray(action)], axis=1))
+    np.testing.assert_allclose(got[:, 1], log_prob, rtol=1e-5)
+
+
+def test_a_factor_of_free_numbers_is_lower_triangular_with_a_positive_diagonal():
+    entries = jnp.asarray([[-1e3, 0.0, 2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, -3.0, -4.0, -5.0]])
+    factor = np.asarray(jax.jit(cholesky_factor)(entries))
+    low, middle = 1e-4, 1e-4 + np.log(2)
+    high, one = 1e-4 + np.log1p(np.exp(2.0)), 1e-4 + np.log1p(np.e)
+    np.testing.assert_allclose(factor[0], [[low, 0, 0], [3, middle, 0], [4, 5, high]], rtol=1e-6)
+    np.testing.assert_allclose(factor[1], [[one, 0, 0], [-3, one, 0], [-4, -5, one]], rtol=1e-6)
+    assert cholesky_factor(jnp.zeros(1)).shape == (1, 1)
+    assert jax.jit(jax.jacobian(lambda e: cholesky_factor(e).sum()))(entries)[1, 3:].sum() == 3
+    with pytest.raises(ValueError, match="4 numbers fill no triangle"):
+        cholesky_factor(jnp.zeros((2, 4)))
+
+
 def test_categorical_log_prob_and_entropy_equal_scipy():
     p = categorical(0)
     probabilities = np.exp(p.logits) / np.exp(p.logits).sum(-1, keepdims=True)
@@ -51,6 +90,12 @@ def test_samples_follow_the_distribution():
         normal = scipy.stats.norm(float(p.mean[i]), float(np.exp(p.log_std[i])))
         fit = scipy.stats.kstest(draws[:, i], normal.cdf)
         assert fit.pvalue > 1e-3
+    f = full_gaussian(2, (3,))
+    draws = np.asarray(jax.jit(jax.vmap(f.sample))(keys)) - np.asarray(f.mean)
+    covariance = np.asarray(f.factor @ f.factor.T)
+    error = np.sqrt((np.outer(*[np.diag(covariance)] * 2) + covariance**2) / len(keys))
+    assert (np.abs(np.cov(draws.T) - covariance) < 5 * error).all()
+    assert (np.abs(draws.mean(0)) < 5 * np.sqrt(np.diag(covariance) / len(keys))).all()
     q = categorical(2, (4,))
     draws = jax.jit(jax.vmap(q.sample))(keys)
     assert draws.dtype == jnp.int32
@@ -59,7 +104,7 @@ def test_samples_follow_the_distribution():
     assert scipy.stats.chisquare(counts, expected / expected.sum() * len(draws)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("make", [gaussian, categorical])
+@pytest.mark.parametrize("make", [gaussian, full_gaussian, categorical])
 def test_kl_is_the_mean_difference_of_log_probabilities(make):
     p, q = make(3, (3,)), make(4, (3,))
     keys = jax.random.split(jax.random.key(1), 200_000)
@@ -70,7 +115,7 @@ def test_kl_is_the_mean_difference_of_log_probabilities(make):
     assert p.kl(q) > 0.1
 
 
-@pytest.mark.parametrize("make", [gaussian, categorical])
+@pytest.mark.parametrize("make", [gaussian, full_gaussian, categorical])
 def test_kl_of_equals_is_exactly_zero(make):
     assert np.all(make(5).kl(make(5)) == 0.0)
 
@@ -90,8 +135,9 @@ def test_fisher_is_the_hessian_of_the_kl(make):
 
 
 def test_modes():
-    p, q = gaussian(8), categorical(8)
+    p, f, q = gaussian(8), full_gaussian(8), categorical(8)
     np.testing.assert_array_equal(p.mode(), p.mean)
+    np.testing.assert_array_equal(f.mode(), f.mean)
     np.testing.assert_array_equal(q.mode(), np.argmax(q.logits, -1))
     assert q.mode().dtype == jnp.int32
 

@@ -1,9 +1,12 @@
-"""Returns and advantages on time-major [T, E] arrays with true ends of episodes.
+"""Returns, advantages and Q-targets on time-major [T, E] arrays with true ends of episodes.
 
 Two kinds of end are told apart. `terminated`: nothing follows, the successor is worth 0.
 `truncated`: time ran out, the successor keeps its value. Both cut the recursion, and so does the
 end of the rollout. The value of the TRUE successor is an argument of its own, `next_value`: values
 shifted by one step would be those of the next episode's first observation at every end.
+
+`retrace` is for sequences out of a replay, [T, B], that another policy gathered; n-step targets of
+the first step of such a sequence are in `ops/q_learning.py`.
 """
 
 import jax
@@ -72,3 +75,38 @@ def lambda_returns(
     decay = jnp.where(cut, 0.0, discount * return_lambda)
     own_share = jnp.where(cut, 1.0, 1.0 - return_lambda)
     return _suffix_sums(_bootstrap(reward, own_share * next_value, terminated, discount), decay)
+
+
+def retrace(
+    reward: Float[Array, "T B"],
+    q_value: Float[Array, "T B"],
+    next_value: Float[Array, "T B"],
+    log_prob: Float[Array, "T B"],
+    behavior_log_prob: Float[Array, "T B"],
+    terminated: Bool[Array, "T B"],
+    truncated: Bool[Array, "T B"],
+    discount: float,
+    retrace_lambda: float,
+) -> Float[Array, "T B"]:
+    """Return Retrace(λ) targets for Q(s_t, a_t) (Munos et al. 2016, arXiv 1606.02647, Eq. 3).
+
+    δ_t = r_t + γ (1 − terminated_t) V(s'_t) − Q(s_t, a_t),    c_t = λ min(1, π(a_t|s_t)/b(a_t|s_t))
+    G_t = Q(s_t, a_t) + δ_t + γ c_{t+1} (G_{t+1} − Q(s_{t+1}, a_{t+1}))
+
+    the last term being 0 where the episode or the sequence is cut. `q_value` is the target
+    network's at the actions taken, `next_value` its E_{a~π} Q(s'_t, a) at the TRUE successor,
+    `log_prob` of π and `behavior_log_prob` of the policy b that took the action, as stored.
+    Probabilities are compared as logarithms, so that no density under- or overflows.
+
+    λ = 0 gives the one-step target. With c = 1 (λ = 1 and π = b, say) the sum telescopes:
+
+    G_t = Σ_k γ^k r_{t+k} + γ^n V(s'_{t+n−1}) + Σ_{k≥1} γ^k [V(s_{t+k}) − Q(s_{t+k}, a_{t+k})]
+
+    the n-step return to the cut, Monte Carlo without values, less a control variate that is 0 on
+    average under π, and 0 always where Q does not depend on the action.
+    """
+    trace = retrace_lambda * jnp.exp(jnp.minimum(0.0, log_prob - behavior_log_prob))
+    next_trace = jnp.concatenate([trace[1:], jnp.zeros_like(trace[:1])])
+    decay = jnp.where(terminated | truncated, 0.0, discount * next_trace)
+    delta = _bootstrap(reward, next_value, terminated, discount) - q_value
+    return q_value + _suffix_sums(delta, decay)

@@ -1,7 +1,5 @@
 """MPO's weights, the dual of their temperature, and multipliers, against slow float64 sums."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +10,10 @@ import scipy.optimize
 from explorax.ops import mpo
 
 EPS = 0.1
-solve = jax.jit(partial(mpo.solve_temperature), static_argnames=("bound", "floor"))
+solve = jax.jit(mpo.solve_temperature, static_argnames=("bound", "floor"))
 weigh = jax.jit(mpo.log_weights)
 distance = jax.jit(mpo.kl_from_prior)
+dual = jax.jit(jax.value_and_grad(mpo.temperature_dual), static_argnums=2)
 
 
 def action_values(seed=0, states=32, samples=20, scale=1.0):
@@ -58,9 +57,7 @@ def test_dual_weights_and_gradient_equal_slow_sums_and_finite_differences(eta, e
     q = action_values()
     prior = priors().astype(np.float64) if enumerated else uniform(q)
     log_prior = jnp.asarray(np.log(prior), jnp.float32) if enumerated else None
-    value, slope = jax.jit(jax.value_and_grad(mpo.temperature_dual), static_argnums=2)(
-        jnp.float32(eta), q, EPS, log_prior
-    )
+    value, slope = dual(jnp.float32(eta), q, EPS, log_prior)
     assert value == pytest.approx(slow_dual(eta, q, EPS, prior), rel=2e-6, abs=2e-6)
     step = 1e-4 * eta
     higher, lower = (slow_dual(eta + sign * step, q, EPS, prior) for sign in (1, -1))
@@ -76,10 +73,10 @@ def test_dual_weights_and_gradient_equal_slow_sums_and_finite_differences(eta, e
 def test_gradient_reaches_the_raw_number_and_nothing_else():
     q, raw = action_values(), jnp.float32(0.3)
 
-    def dual(raw, q):
+    def of_raw(raw, q):
         return mpo.temperature_dual(mpo.positive(raw), q, EPS)
 
-    to_raw, to_q = jax.jit(jax.grad(dual, argnums=(0, 1)))(raw, q)
+    to_raw, to_q = jax.jit(jax.grad(of_raw, argnums=(0, 1)))(raw, q)
     eta = float(mpo.positive(raw))
     step = 1e-4
     higher, lower = (slow_dual(eta + sign * step, q, EPS, uniform(q)) for sign in (1, -1))
@@ -110,6 +107,17 @@ def test_kl_is_the_bound_at_the_solution(eps, scale):
     assert eta == pytest.approx(np.exp(least.x), rel=1e-4)
 
 
+@pytest.mark.parametrize("gap", [1e-2, 1e-3])
+def test_the_solution_is_found_beyond_a_plateau(gap):
+    """Two actions nearly as good, the others not: from η = 0.1 down to the gap the KL hardly moves
+    from log 10, and a Newton step from there goes anywhere."""
+    q = 0.05 * action_values(6)
+    q[:, :2] = 1.0, 1.0 + gap
+    eta = solve(q, bound=2.5)
+    assert slow_kl(q, float(eta), uniform(q)) == pytest.approx(2.5, rel=3e-5)
+    assert eta < gap
+
+
 def test_kl_is_the_bound_for_enumerated_actions():
     q, prior = action_values(5), priors(6)
     eta = solve(q, EPS, jnp.log(prior))
@@ -136,7 +144,6 @@ def test_a_constant_per_state_changes_neither_temperature_nor_weights():
     assert solve(shifted, bound=EPS) == solve(q, bound=EPS)
     eta = jnp.float32(0.4)
     np.testing.assert_array_equal(weigh(shifted, eta), weigh(q, eta))
-    dual = jax.jit(jax.value_and_grad(mpo.temperature_dual), static_argnums=2)
     (moved, moved_slope), (value, slope) = dual(eta, shifted, EPS), dual(eta, q, EPS)
     assert moved - value == pytest.approx(constant.mean(), abs=1e-5)
     assert moved_slope == pytest.approx(float(slope), abs=1e-6)
@@ -148,9 +155,8 @@ def test_a_bound_of_log_n_or_more_gives_the_floor_and_the_best_action(eps):
     floor = 1e-3
     eta = solve(q, bound=float(eps), floor=floor)
     assert eta == pytest.approx(floor)
-    slopes = jax.vmap(jax.grad(lambda eta: mpo.temperature_dual(eta, jnp.asarray(q), float(eps))))(
-        jnp.geomspace(floor, 100.0, 20)
-    )
+    slope = jax.grad(lambda eta: mpo.temperature_dual(eta, jnp.asarray(q), float(eps)))
+    slopes = jax.jit(jax.vmap(slope))(jnp.geomspace(floor, 100.0, 20))
     assert (slopes > -2e-6).all()  # g rises everywhere: no interior minimum
     weights = np.exp(weigh(q, eta))
     np.testing.assert_allclose(weights.max(1), 1.0, atol=1e-2)
@@ -176,7 +182,7 @@ def test_values_of_any_size_stay_finite(scale):
     if scale == 1e25:
         assert distance(weigh(q, eta)).mean() == pytest.approx(EPS, rel=3e-5)
     for temperature in (eta, jnp.float32(1e-6), mpo.positive(jnp.float32(1e30))):
-        value, slope = jax.value_and_grad(mpo.temperature_dual)(temperature, q, EPS)
+        value, slope = dual(temperature, q, EPS)
         assert np.isfinite(value) and np.isfinite(slope)
         np.testing.assert_allclose(np.exp(weigh(q, temperature)).sum(1), 1.0, rtol=1e-5)
 

@@ -40,11 +40,13 @@ def test_bandwidths_equal_their_definitions_in_each_state():
 def test_bandwidth_has_a_floor_and_no_gradient(bandwidth):
     fixed, updated = particles(1)
     same = jnp.zeros_like(fixed)
-    np.testing.assert_allclose(bandwidth(same, same), svgd.BANDWIDTH_FLOOR)
+    np.testing.assert_allclose(jax.jit(bandwidth)(same, same), svgd.BANDWIDTH_FLOOR)
     slope = jax.jit(jax.grad(lambda a: bandwidth(a, updated).sum()))(fixed)
     assert (slope == 0).all()
     one = jnp.zeros((1, 2))
-    assert bandwidth(one, one + 1) > 0.5  # one particle, no axis of states: a number, not 1/log 1
+    assert (
+        jax.jit(bandwidth)(one, one + 1) > 0.5
+    )  # one particle, no axis of states: a number, not 1/log 1
 
 
 def test_kernel_and_its_gradient():
@@ -73,7 +75,9 @@ def test_direction_equals_a_slow_loop_and_carries_no_gradient():
             k = np.exp(-apart @ apart / h[s])
             want[s, j] += (k * slope[s, i] + alpha * k * -2 * apart / h[s]) / fixed.shape[1]
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
-    back = jax.grad(lambda a: svgd.stein_direction(fixed, a, slope, h, alpha).sum())(updated)
+    back = jax.jit(jax.grad(lambda a: svgd.stein_direction(fixed, a, slope, h, alpha).sum()))(
+        updated
+    )
     assert (back == 0).all()
 
 
@@ -81,7 +85,7 @@ def test_direction_equals_a_slow_loop_and_carries_no_gradient():
 def test_one_particle_climbs_the_gradient(bandwidth):
     a = jnp.asarray([[[0.3, -0.8]]])
     slope = jnp.asarray([[[1.5, 2.5]]])
-    h = bandwidth(a, a)
+    h = jax.jit(bandwidth)(a, a)
     np.testing.assert_array_equal(svgd.stein_direction(a, a, slope, h, 10.0), slope)
 
 

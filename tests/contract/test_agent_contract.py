@@ -11,7 +11,7 @@ import pytest
 
 import explorax.agents
 from explorax import loop
-from explorax.agents import DQN, ERWR, REINFORCE, TRPO, TabularQ
+from explorax.agents import DQN, ERWR, MPO, REINFORCE, TRPO, TabularQ
 from explorax.behaviors import EpsilonGreedy
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible
@@ -24,6 +24,11 @@ from explorax.run import checkpoint
 ON_POLICY: dict[str, Any] = dict(
     rollout_length=10, hidden=(16,), value_hidden=(16,), value_minibatches=2, init_std=0.5
 )
+MAXIMUM_A_POSTERIORI: dict[str, Any] = dict(
+    hidden=(32,), rollout_length=10, updates_per_learn=10, batch_size=64, learning_rate=3e-3,
+    warmup_env_steps=200, replay_capacity=4000, target_copy_every=20, max_kl_mean=0.05,
+    max_kl_covariance=1e-3, max_kl_policy=0.05,
+)  # fmt: skip
 AGENTS = {
     "DQN": DQN(
         hidden=(32,),
@@ -37,6 +42,8 @@ AGENTS = {
     "TRPO": TRPO(**ON_POLICY, max_kl=0.05),
     "REINFORCE": REINFORCE(**ON_POLICY, learning_rate=0.03),
     "ERWR": ERWR(**ON_POLICY),
+    "MPO": MPO(**MAXIMUM_A_POSTERIORI),
+    "MPO, parametric": MPO(**MAXIMUM_A_POSTERIORI, variant="parametric"),
     "TabularQ": TabularQ(EpsilonGreedy(decay_env_steps=1000)),
 }
 ENVS = 16

@@ -2,8 +2,9 @@
 
 from explorax.agents.dqn import DQN
 from explorax.agents.erwr import ERWR
+from explorax.agents.mpo import MPO
 from explorax.agents.reinforce import REINFORCE
 from explorax.agents.tabular_q import TabularQ
 from explorax.agents.trpo import TRPO
 
-__all__ = ["DQN", "ERWR", "REINFORCE", "TRPO", "TabularQ"]
+__all__ = ["DQN", "ERWR", "MPO", "REINFORCE", "TRPO", "TabularQ"]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from explorax.agents import experience
 from explorax.behaviors import EpsilonGreedy
 from explorax.behaviors.behavior import Behavior
 from explorax.core.errors import Incompatible, require
@@ -141,24 +142,11 @@ class DQN:
             )
         features = jnp.zeros((1, math.prod(spec.obs.shape)))
         params = self._network(spec.action.n).init(key, features)
-        obs = jax.ShapeDtypeStruct((spec.num_envs, *spec.obs.shape), jnp.dtype(spec.obs.dtype))
-        number = jax.ShapeDtypeStruct((spec.num_envs,), jnp.float32)
-        flag = jax.ShapeDtypeStruct((spec.num_envs,), jnp.bool_)
-        row = Rollout(
-            obs=obs,
-            action=jax.ShapeDtypeStruct((spec.num_envs,), jnp.int32),
-            reward=number,
-            next_obs=obs,
-            terminated=flag,
-            truncated=flag,
-            first=flag,
-            bonus=number,
-        )
         return DQNState(
             params=params,
             target_params=jax.tree.map(jnp.copy, params),
             optimizer=self._optimizer().init(params),
-            ring=replay.empty(row, steps),
+            ring=replay.empty(experience.row(spec), steps),
             moments=running.empty(spec.obs.shape),
             env_steps=jnp.int32(0),
             gradient_steps=jnp.int32(0),

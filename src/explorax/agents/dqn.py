@@ -126,7 +126,7 @@ class DQN:
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
-                "Agents that take continuous actions: TRPO, REINFORCE, ERWR."
+                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO."
             )
         if self.behavior.needs_counts:
             raise Incompatible(

@@ -42,7 +42,7 @@ class AgentLatent:
             raise Incompatible(
                 "AgentLatent() needs an agent that gives a latent, extras['latent'] of `act`, in "
                 "rollouts of at least two steps, and this one does not. Agents that do: TRPO, "
-                "REINFORCE, ERWR, DQN, with rollout_length of 2 or more. Or encode the "
+                "REINFORCE, ERWR, MPO, DQN, with rollout_length of 2 or more. Or encode the "
                 "observation: RandomEncoder(), InverseEncoder()."
             )
         return math.prod(spec.latent.shape)

@@ -1,5 +1,6 @@
 """What every test runs under: the CPU, strict types, and shapes checked at each call."""
 
+import gc
 import os
 import tempfile
 from typing import Protocol
@@ -59,6 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # A bound also switches on the lock, without which two workers may read half a file.
     jax.config.update("jax_compilation_cache_max_size", 2**30)
     os.environ["EXPLORAX_CACHE"] = tempfile.mkdtemp(prefix="explorax-test-cache-")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Drop what a module compiled, of which one process holds thousands of memory maps in the end.
+
+    With more than the kernel allows, a compilation ends in a segmentation fault.
+    """
+    yield
+    gc.collect()
+    jax.clear_caches()
 
 
 import optax.tree

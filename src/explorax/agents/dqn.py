@@ -113,10 +113,7 @@ class DQN:
             self.target_update in ("copy", "polyak"), self, "target_update", "'copy' or 'polyak'"
         )
         require(0 < self.polyak_rate <= 1, self, "polyak_rate", "above 0 and at most 1")
-        require(0 <= self.bonus_scale < math.inf, self, "bonus_scale", "at least 0")
-        require(
-            self.bonus_at in ("replay", "collection"), self, "bonus_at", "'replay' or 'collection'"
-        )
+        experience.validate(self)
 
     def init(self, key: Key, spec: Spec) -> DQNState:
         """Return the state before the first step.
@@ -226,12 +223,8 @@ class DQN:
         key_draw, key_rescore = jax.random.split(key)
         drawn = self.updates_per_learn * self.batch_size
         windows = replay.sample_windows(state.ring, key_draw, drawn, self.n_steps)
-        bonus = windows.bonus
-        if self.bonus_at == "replay":
-            rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), windows)
-            bonus = rescore(key_rescore, rows).reshape(bonus.shape)
         reward, discount, last = n_step_sums(
-            windows.reward + self.bonus_scale * bonus,
+            experience.total_reward(self, key_rescore, windows, rescore),
             windows.terminated,
             windows.truncated,
             self.discount,

@@ -107,8 +107,7 @@ class MPO:
         check_types(self)
         for name, choices in CHOICES.items():
             require(getattr(self, name) in choices, self, name, " or ".join(map(repr, choices)))
-        require(self.bonus_at in ("replay", "collection"), self, "bonus_at",
-                "'replay' or 'collection'")  # fmt: skip
+        experience.validate(self)
         require(self.activation in ACTIVATIONS, self, "activation", f"one of {[*ACTIVATIONS]}")
         require(all(width >= 1 for width in self.hidden), self, "hidden", "widths of at least 1")
         for name in ("rollout_length", "updates_per_learn", "batch_size", "sequence_length",
@@ -125,7 +124,6 @@ class MPO:
         for name in ("discount", "retrace_lambda"):
             require(0 <= getattr(self, name) <= 1, self, name, "between 0 and 1")
         require(self.warmup_env_steps >= 0, self, "warmup_env_steps", "at least 0")
-        require(0 <= self.bonus_scale < math.inf, self, "bonus_scale", "at least 0 and finite")
         whole = self.batch_size % self.sequence_length == 0
         require(whole, self, "batch_size", f"a multiple of sequence_length={self.sequence_length}")
         split = not (self.per_dimension and self.covariance == "full" and self.kl == "decoupled")
@@ -231,16 +229,12 @@ class MPO:
         updates, length = self.updates_per_learn, self.sequence_length
         each = self.batch_size // length
         windows = replay.sample_windows(state.ring, key_draw, updates * each, length)
-        bonus = windows.bonus
-        if self.bonus_at == "replay":
-            rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), windows)
-            bonus = rescore(key_rescore, rows).reshape(bonus.shape)
         drawn = Sequences(
             features=running.features(state.moments, windows.obs, self.normalize_obs),
             next_features=running.features(state.moments, windows.next_obs, self.normalize_obs),
             action=windows.action,
             log_prob=windows.extras["log_prob"],
-            reward=windows.reward + self.bonus_scale * bonus,
+            reward=experience.total_reward(self, key_rescore, windows, rescore),
             terminated=windows.terminated,
             truncated=windows.truncated,
         )

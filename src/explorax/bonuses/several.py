@@ -3,6 +3,7 @@
 Replayable exactly when all parts are: a stored sum or product cannot be taken apart again.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,13 +14,14 @@ from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.settings import check_types
 
 
-class _Several:
+class _Several(ABC):
     """What is done alike for each of several bonuses; a subclass says how to put them together."""
 
     bonuses: tuple[Bonus, ...]
 
+    @abstractmethod
     def _together(self, one: jax.Array, other: jax.Array) -> jax.Array:
-        raise NotImplementedError
+        """Return what two parts pay together."""
 
     def __post_init__(self) -> None:
         check_types(self)

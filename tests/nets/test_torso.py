@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorax.nets.torso import Torso, is_image
+from explorax.nets.torso import Torso
+from explorax.ops.images import is_image
 
 
 def test_flat_observations_go_through_dense_layers():

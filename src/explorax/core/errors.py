@@ -28,6 +28,10 @@ class BadEnvironmentData(ExploraxError):
     """An environment returned something it should not: NaN, a wrong shape, a wrong type."""
 
 
+class Diverged(ExploraxError):
+    """A number that training needs is no longer finite."""
+
+
 class NotEnoughMemory(ExploraxError):
     """The run as configured would not fit in memory."""
 

@@ -20,7 +20,9 @@ from explorax.core.pytree import pytree
 
 Key: TypeAlias = jax.Array  # a typed PRNG key, `jax.random.key(0)`
 State: TypeAlias = Any  # a pytree of the part's own making
-Metrics: TypeAlias = dict[str, jax.Array]  # scalars, for people to look at
+# Scalars for people to look at; NaN means that there is nothing to say, and infinity that something
+# has gone wrong: it stops the run.
+Metrics: TypeAlias = dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Box:
     `one_hot` says that there are finitely many observations: flattened, each is a row of one-hot
     codes of these sizes, one after the other, such as (100, 2) for a place and a key in the hand.
     A code of nothing but zeros is a value of its own (`ops.finite` numbers them).
+
+    Images are [height, width, channels], uint8 from 0 to 255 until a network sees them. Of a
+    `stack` of frames the channels are the last so many, each with as many, the newest last; a
+    replay then keeps each frame once.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +54,7 @@ class Box:
     high: float | tuple[float, ...] = 1.0
     dtype: str = "float32"
     one_hot: tuple[int, ...] | None = None
+    stack: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class View:
 
     Either two entries of a flat observation (`dims`; a pair stands for the angle whose cosine and
     sine are these entries), or the place of the 1 in a one-hot code of `grid` = (rows, columns)
-    cells, which is the observation or its first entries; x is the column and y the row.
+    cells, which is the observation or its first entries; x is the column and y the row. Where
+    observations do not say where one is, the view is `hidden`, and each step tells its `place`.
     """
 
     labels: tuple[str, str]  # with units: "position (m)"
@@ -66,9 +74,16 @@ class View:
     dims: tuple[int | tuple[int, int], int | tuple[int, int]] = (0, 1)
     periodic: tuple[bool, bool] = (False, False)  # angles, wrapped into [low, high)
     grid: tuple[int, int] | None = None
+    hidden: bool = False  # Step.place tells the point, which no observation shows
+    rooms: tuple[int, int] | None = None  # parts of the map along x and y; visited ones are counted
 
     def project(self, obs: jax.Array) -> jax.Array:
-        """Return the points [..., 2] of the map at which observations [..., *obs_shape] lie."""
+        """Return the points [..., 2] of the map at which observations [..., *obs_shape] lie.
+
+        Raises ValueError where the view is hidden.
+        """
+        if self.hidden:
+            raise ValueError("this view is hidden: observations do not say where they were made")
         if self.grid is not None:
             rows, columns = self.grid
             if obs.shape[-2:] == self.grid:
@@ -91,7 +106,10 @@ class View:
 
     def cell(self, obs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the indices (x, y) [...] of the map's cells; outliers fall into edge cells."""
-        point = self.project(obs)
+        return self.cell_at(self.project(obs))
+
+    def cell_at(self, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the indices (x, y) [...] of the cells of points [..., 2], as `cell` does."""
 
         def along(axis: int) -> jax.Array:
             low, high, bins = self.low[axis], self.high[axis], self.bins[axis]
@@ -111,8 +129,10 @@ class Spec:
     max_episode_steps: int | None = None
     success_return: float | None = None  # an episode that returns at least this much succeeded
     view: View | None = None
-    # Of extras["latent"], the agent's own features of what it sees; the loop sets it for a bonus.
+    # Of extras["latent"], what the agent made of all that it saw, and of extras["encoded"], what it
+    # made of the observation alone; the loop sets them for a bonus.
     latent: Box | None = None
+    encoded: Box | None = None
 
 
 @pytree
@@ -124,6 +144,13 @@ class Step:
     reward: Float[Array, " E"]
     terminated: Bool[Array, " E"]  # the task ended: nothing follows, so do not bootstrap
     truncated: Bool[Array, " E"]  # time ran out: the value of next_obs still counts
+    place: Any = ()  # float32 [E, 2], where next_obs was made, if the view is hidden
+    true_reward: Any = ()  # [E], which returns are made of, where the agent is paid another
+
+    @property
+    def counted(self) -> Any:
+        """What the returns that are reported are made of, [E]."""
+        return self.reward if isinstance(self.true_reward, tuple) else self.true_reward
 
 
 @pytree
@@ -149,6 +176,8 @@ class Rollout:
     bonus: Any  # a second reward stream, zero until scored; never folded into reward
     extras: Any = ()  # what Agent.act returned besides the action: log_prob, value, latent, ...
     carry: Any = ()  # the actor's memory at t = 0, leaves [E, ...]
+    place: Any = ()  # as in Step; for the maps alone, so nobody who learns is handed it
+    true_reward: Any = ()  # as in Step; for the tally alone
 
 
 class Env(Protocol):
@@ -206,7 +235,13 @@ Rescore: TypeAlias = Callable[[Key, Rollout], jax.Array]
 
 
 class Agent(Protocol):
-    """A learning algorithm."""
+    """A learning algorithm.
+
+    Optional: `hands_on`, a tuple of names of fields of its state ("params", or "critic.params" for
+    a field of a field), says what another run of the same class may start from (`--init-from`):
+    networks, targets, moments, tables, multipliers; not what belongs to the old task, such as the
+    replay, counters of steps and optimisers' moments. Without it the agent refuses to be handed on.
+    """
 
     @property
     def rollout_length(self) -> int:

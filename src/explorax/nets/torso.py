@@ -5,13 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-LEAST_IMAGE = 36  # pixels per side from which the convolution's three layers have something to see
-_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # filters, size, stride: Mnih et al. 2015
-
-
-def is_image(shape: tuple[int, ...]) -> bool:
-    """Return whether observations of `shape` are images [H, W, C] large enough to convolve."""
-    return len(shape) == 3 and min(shape[:2]) >= LEAST_IMAGE
+from explorax.nets.visual import STRIDED
+from explorax.ops.images import is_image
 
 
 class Torso(nn.Module):
@@ -32,7 +27,7 @@ class Torso(nn.Module):
     def __call__(self, x: Float[Array, "N ..."]) -> Float[Array, "N F"]:
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         if is_image(self.shape):
-            for filters, size, stride in _LAYERS:
+            for filters, size, stride in STRIDED["dqn"]:
                 conv = nn.Conv(filters, (size, size), stride, padding="VALID", kernel_init=init)
                 x = jax.nn.relu(conv(x))
         x = x.reshape(x.shape[0], -1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Bool, Int, Shaped
 
 from explorax.core.protocols import Key
 from explorax.core.pytree import pytree
@@ -93,3 +93,45 @@ def sample_windows(ring: Ring, key: Key, batch_size: int, length: int) -> Any:
         return leaf[place, env[:, None]]
 
     return jax.tree.map(take, ring.data)
+
+
+def sample_skewed(
+    ring: Ring,
+    key: Key,
+    batch_size: int,
+    length: int,
+    hit: Bool[Array, "C E"],
+    joined: Bool[Array, "C E"],
+    before: int = 0,
+) -> tuple[Any, Bool[Array, " B"]]:
+    """Return (windows [L, B, ...] of which half end in a hit, whether each is one).
+
+    So many rows `before` a window come with it, [before + L, B, ...], joined to it or not.
+
+    `hit` and `joined` are of the rows as they lie in `data`; a window's rows after its first must
+    be `joined` to the one before. Where there are no hits all windows end without one, and the
+    other way round; where there are no windows at all, rows are of any kind and are said to be
+    none. Uniform, with replacement, among those that end in a hit and among those that do not.
+    """
+    room = capacity(ring)
+    ages = jnp.arange(room, dtype=jnp.int32)
+    place = _place(ring, ages)  # by age, oldest first
+    hit, joined = hit[place], joined[place]
+    starts = room - (length - 1)
+    whole = ((ages >= before) & (ages + length - 1 < ring.count))[:starts, None]
+    for later in range(1, length):
+        whole = whole & joined[later : later + starts]
+    ends = hit[length - 1 : length - 1 + starts]
+    kinds = jnp.stack([whole & ~ends, whole & ends]).reshape(2, -1)
+    ranks = jnp.cumsum(kinds, axis=1, dtype=jnp.int32)
+    count = ranks[:, -1]
+    key_kind, key_row = jax.random.split(key)
+    kind = jax.random.bernoulli(key_kind, 0.5, (batch_size,)).astype(jnp.int32)
+    kind = jnp.where(count[kind] > 0, kind, 1 - kind)
+    nth = jax.random.randint(key_row, (batch_size,), 0, jnp.maximum(count[kind], 1))
+    found = jnp.stack([jnp.searchsorted(each, nth + 1) for each in ranks])
+    start = jnp.take_along_axis(found, kind[None], axis=0)[0].astype(jnp.int32)
+    age, env = start // hit.shape[1], start % hit.shape[1]
+    at = _place(ring, age[None] + jnp.arange(-before, length, dtype=jnp.int32)[:, None])
+    rows = jax.tree.map(lambda leaf: leaf[at, env[None]], ring.data)
+    return rows, count[kind] > 0

@@ -1,5 +1,6 @@
 """Numbers that change as training goes on."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -24,7 +25,7 @@ def annealed(
     elif shape == "cosine":
         schedule = optax.cosine_decay_schedule(start, env_steps, alpha=end / start)
     else:
-        schedule = optax.exponential_decay(start, env_steps, end / start, end_value=end)
+        schedule = _exponential(start, end, env_steps)
 
     least, most = min(start, end), max(start, end)
 
@@ -34,3 +35,9 @@ def annealed(
         return jnp.where(step >= env_steps, end, value).astype(jnp.float32)
 
     return at
+
+
+def _exponential(start: float, end: float, env_steps: int) -> optax.Schedule:
+    """Return the schedule in logarithms, where no ratio of its ends overflows a float32."""
+    logarithm = optax.linear_schedule(math.log(start), math.log(end), env_steps)
+    return lambda step: jnp.exp(logarithm(step))

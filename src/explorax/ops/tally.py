@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from explorax.core.protocols import Metrics, Rollout, Spec
+from explorax.core.protocols import Metrics, Rollout, Spec, View
 from explorax.core.pytree import pytree, replace
 
 NEVER = -1  # first_success_env_steps of a seed that has not succeeded
@@ -78,10 +78,11 @@ def count(tally: Tally, spec: Spec, rollout: Rollout) -> Tally:
         jnp.zeros(4),
     )
     done = rollout.terminated | rollout.truncated
-    (ret, length, env_steps, first, sums), _ = jax.lax.scan(one, start, (rollout.reward, done))
+    (ret, length, env_steps, first, sums), _ = jax.lax.scan(one, start, (_counted(rollout), done))
     visits, paid = tally.visits, tally.paid
     if spec.view is not None:
-        x, y = spec.view.cell(rollout.next_obs)
+        view = spec.view
+        x, y = view.cell_at(rollout.place) if view.hidden else view.cell(rollout.next_obs)
         visits = visits.at[x, y].add(1.0)
         paid = paid.at[x, y].add(rollout.bonus)
     return replace(
@@ -99,10 +100,17 @@ def count(tally: Tally, spec: Spec, rollout: Rollout) -> Tally:
     )
 
 
-def summary(tally: Tally) -> tuple[Tally, Metrics]:
+def _counted(rollout: Rollout) -> jax.Array:
+    """Return what returns are made of, [T, E]."""
+    told = rollout.true_reward
+    return rollout.reward if isinstance(told, tuple) else told
+
+
+def summary(tally: Tally, view: View | None = None) -> tuple[Tally, Metrics]:
     """Return the tally with its sums at zero, and what they say.
 
     Means are NaN when no episode ended since the last summary. `return_mean` is extrinsic.
+    `rooms_visited`, where the view has rooms, counts since the start.
     """
     zero = jnp.zeros_like(tally.episodes)
     some = jnp.where(tally.episodes > 0, tally.episodes, jnp.nan)
@@ -114,5 +122,14 @@ def summary(tally: Tally) -> tuple[Tally, Metrics]:
         "success_rate": tally.success_sum / some,
         "first_success_env_steps": tally.first_success_env_steps,
     }
+    if view is not None and view.rooms is not None:
+        metrics["rooms_visited"] = _rooms_visited(tally.visits, view.rooms)
     fresh = replace(tally, episodes=zero, return_sum=zero, length_sum=zero, success_sum=zero)
     return fresh, metrics
+
+
+def _rooms_visited(visits: jax.Array, rooms: tuple[int, int]) -> jax.Array:
+    """Return in how many of the rooms along x and y of a map [bins x, bins y] anybody has been."""
+    (bins_x, bins_y), (across, up) = visits.shape, rooms
+    parts = visits.reshape(across, bins_x // across, up, bins_y // up)
+    return (parts.sum((1, 3)) > 0).sum().astype(jnp.int32)

@@ -1,6 +1,7 @@
 """MPO: each part of a gradient step against a closed form, and every variant learns."""
 
 import dataclasses
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from explorax import loop
-from explorax.agents import MPO, mpo_critic, mpo_policy
+from explorax.agents import MPO, action_values, mpo_policy
 from explorax.bonuses import Count, NoBonus, Scale
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
@@ -71,14 +72,21 @@ def test_the_parametric_ratio_is_an_unbiased_value_of_the_new_policy():
     actions = 0.5 * jax.random.normal(KEY, (1, 200_000, 1))
     q = -jnp.square(actions[..., 0] - 1.0)
     multipliers = mpo_policy.start_multipliers(agent, Spec(Box((1,)), Box((1,)), 1))
-    told = mpo_policy.loss(agent, new, old, multipliers, actions, q)[1]["policy_loss"]
+
+    def loss(mean):
+        return mpo_policy.loss(
+            agent, dataclasses.replace(new, mean=mean), old, multipliers, actions, q
+        )[1]["policy_loss"]
+
+    told, slope = jax.jit(jax.value_and_grad(loss))(new.mean)
     want = -(1.0 + 0.25) + (0.9**2 + 0.45**2)
     np.testing.assert_allclose(told, want, atol=0.01)
+    np.testing.assert_allclose(slope, 2 * (0.1 - 1.0), atol=0.03)  # −dE_π[Q]/dμ = 2 (μ − 1)
 
 
 def test_weights_pull_the_mean_and_the_covariance_to_the_weighted_moments():
     """Where the gradient of the decoupled likelihood vanishes, mean and variance are q's."""
-    agent = MPO(per_dimension=False)
+    agent = MPO(per_dimension=False, action_penalty=None)  # whose weights sum to 1
     actions, q = states((1, 500, 1), 4), states((1, 500), 5)
     weights = np.asarray(mpo_policy._weights(agent, actions, q, None)[0])[0]
     mean = float((weights * np.asarray(actions)[0, :, 0]).sum())
@@ -100,34 +108,57 @@ def test_weights_pull_the_mean_and_the_covariance_to_the_weighted_moments():
 def test_an_action_penalty_weighs_what_stays_in_the_box():
     actions = jnp.asarray(np.linspace(-3, 3, 21), jnp.float32).reshape(1, 21, 1)
     q = jnp.zeros((1, 21))
-    plain, _ = mpo_policy._weights(MPO(), actions, q, None)
+    plain, _ = mpo_policy._weights(MPO(action_penalty=None), actions, q, None)
     held, metrics = mpo_policy._weights(MPO(action_penalty=0.1), actions, q, None)
     np.testing.assert_allclose([plain.sum(), held.sum()], [1.0, 2.0], rtol=1e-5)
     inside = np.abs(np.asarray(actions)[0, :, 0]) <= 1
     assert held[0][inside].min() > held[0][~inside].max() and metrics["penalty_temperature"] > 0
 
 
+@pytest.mark.parametrize("penalty", [None, 1e-3])
+def test_only_the_penalty_calls_a_mean_back_that_has_left_the_box(penalty):
+    """Q falls with the clipped action, so that −1 is best; from 3 ± 0.3 no sample sees it fall."""
+    agent = MPO(action_penalty=penalty)
+    multipliers = mpo_policy.start_multipliers(agent, Spec(Box((1,)), Box((1,)), 1))
+
+    def one(mean, key):
+        old = Gaussian(mean, jnp.full_like(mean, np.log(0.3)))
+        actions, _ = mpo_policy.candidates(agent, old, key)
+        assert actions is not None
+        actions = jnp.moveaxis(actions, 0, 1)
+        q = -jnp.clip(actions, -1.0, 1.0)[..., 0]
+
+        def loss(mean):
+            new = dataclasses.replace(old, mean=mean)
+            return mpo_policy.loss(agent, new, old, multipliers, actions, q)[0]
+
+        return mean - 0.05 * jax.grad(loss)(mean) * mean.shape[0], None
+
+    start = jnp.full((32, 1), 3.0)
+    mean = jax.jit(partial(jax.lax.scan, one))(start, jax.random.split(KEY, 300))[0]
+    back = np.asarray(mean < 1.0).mean()  # the rest walk at random, far from where Q has a slope
+    assert back < 0.2 if penalty is None else back > 0.8
+
+
 @pytest.mark.parametrize("space", [Discrete(3), Box((2,))])
 def test_candidates_are_valued_as_actions_taken_are(space):
     agent = MPO(**SMALL)
     features = states((2, 3, 5))
-    params = mpo_critic.network(agent, space).init(
-        KEY, mpo_critic.example(space, jnp.zeros((1, 5)))
-    )
+    params = action_values.init(agent, KEY, space, jnp.zeros((1, 5)), None)
     if isinstance(space, Discrete):
-        every = mpo_critic.q_of_candidates(agent, space, params, features, None)
+        every = action_values.q_of_candidates(agent, space, params, features, None)
         for action in range(3):
             taken = jnp.full((2, 3), action, jnp.int32)
-            one = mpo_critic.q_of(agent, space, params, features, taken)
+            one = action_values.q_of(agent, space, params, features, taken)
             np.testing.assert_array_equal(one, every[..., action])
         return
     actions = states((4, 2, 3, 2), 1, scale=2.0)
-    every = mpo_critic.q_of_candidates(agent, space, params, features, actions)
+    every = action_values.q_of_candidates(agent, space, params, features, actions)
     for index in range(4):
-        one = mpo_critic.q_of(agent, space, params, features, actions[index])
+        one = action_values.q_of(agent, space, params, features, actions[index])
         np.testing.assert_allclose(one, every[..., index], rtol=1e-5)
-    beyond = mpo_critic.q_of(agent, space, params, features, 5.0 * jnp.sign(actions[0]))
-    at_the_edge = mpo_critic.q_of(agent, space, params, features, jnp.sign(actions[0]))
+    beyond = action_values.q_of(agent, space, params, features, 5.0 * jnp.sign(actions[0]))
+    at_the_edge = action_values.q_of(agent, space, params, features, jnp.sign(actions[0]))
     np.testing.assert_array_equal(beyond, at_the_edge)  # as the environment clips it
 
 
@@ -149,7 +180,7 @@ VARIANTS = {
     "n-step": {"evaluation": "n_step"},
     "joint": {"kl": "joint", "max_kl_policy": 0.05},
     "full covariance": {"covariance": "full", "per_dimension": False},
-    "penalised": {"action_penalty": 1e-3},
+    "without a penalty": {"action_penalty": None},
     "at collection": {"bonus_at": "collection"},
 }
 
@@ -165,6 +196,48 @@ def test_every_variant_learns_where_right_depends_on_what_is_seen(name):
     assert all(np.isfinite(value) for value in metrics.values())
     _, metrics = chunk(early)
     assert metrics["reward_mean"] > 0.5  # 0 for a policy that does not look
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Two steps, and only the action of the first counts: its state is the successor of none."""
+
+    ends: bool  # by itself, or by the clock
+
+    obs = Box((2,), low=0.0, high=1.0)
+    action = Discrete(2)
+    success_return = None
+    view = None
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        return 2 if not self.ends else 3
+
+    def reset(self, key: Any) -> Any:
+        return jnp.int32(0)
+
+    def observe(self, state: Any) -> Any:
+        return jnp.eye(2)[jnp.minimum(state, 1)]
+
+    def step(self, state: Any, key: Any, action: Any) -> Any:
+        pay = jnp.where((state == 0) & (action == 1), 1.0, 0.0)
+        return state + 1, pay, (state == 1) & self.ends
+
+    def place(self, point: Any) -> Any:
+        return jnp.int32(0)
+
+    def draw(self, state: Any) -> np.ndarray:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_where_an_episode_begins_is_learnt_too(ends):
+    settings = dict(SMALL, updates_per_learn=8, learning_rate=3e-3, target_copy_every=20)
+    agent, env = MPO(**settings, max_kl_policy=0.05), Batched(Opening(ends), 16)
+    training = jax.jit(partial(loop.start, env, agent, NoBonus()))(KEY)
+    chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), 80))
+    _, metrics = chunk(chunk(training)[0])
+    assert metrics["reward_mean"] > 0.45  # 0.5 for always right, 0.25 for not looking
 
 
 def test_a_bonus_is_paid_by_the_model_as_it_is_now():
@@ -204,6 +277,7 @@ def test_nothing_is_learnt_before_the_warm_up():
         ({"covariance": "full"}, "False with a full covariance"),
         ({"batch_size": 30}, "a multiple of sequence_length=8"),
         ({"action_penalty": -1.0}, "positive and finite, or None"),
+        ({"sequence_length": 64, "batch_size": 64, "replay_capacity": 10}, "at most replay_cap"),
         ({"retrace_lambda": 1.5}, "between 0 and 1"),
     ],
 )

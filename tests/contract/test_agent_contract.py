@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ import pytest
 
 import explorax.agents
 from explorax import loop
-from explorax.agents import DQN, ERWR, MPO, REINFORCE, TRPO, TabularQ
+from explorax.agents import A2C, DQN, ERWR, MPO, PPO, REINFORCE, TRPO, UNREAL, SoftQ, TabularQ
+from explorax.auxiliaries import RewardPrediction, ValueReplay
 from explorax.behaviors import EpsilonGreedy
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible
@@ -20,6 +22,7 @@ from explorax.envs import BernoulliBandit, Chain
 from explorax.envs.probes import ProbeAction, ProbeBoth, ProbeDelay
 from explorax.envs.task import Batched
 from explorax.run import checkpoint
+from explorax.run.inherit import Inheritance
 
 ON_POLICY: dict[str, Any] = dict(
     rollout_length=10, hidden=(16,), value_hidden=(16,), value_minibatches=2, init_std=0.5
@@ -28,6 +31,10 @@ MAXIMUM_A_POSTERIORI: dict[str, Any] = dict(
     hidden=(32,), rollout_length=10, updates_per_learn=10, batch_size=64, learning_rate=3e-3,
     warmup_env_steps=200, replay_capacity=4000, target_copy_every=20, max_kl_mean=0.05,
     max_kl_covariance=1e-3, max_kl_policy=0.05,
+)  # fmt: skip
+ACTOR_CRITIC: dict[str, Any] = dict(
+    rollout_length=10, hidden=(16,), memory_size=16, init_std=0.5, learning_rate=0.01,
+    entropy_coef=0.0,
 )  # fmt: skip
 AGENTS = {
     "DQN": DQN(
@@ -44,7 +51,26 @@ AGENTS = {
     "ERWR": ERWR(**ON_POLICY),
     "MPO": MPO(**MAXIMUM_A_POSTERIORI),
     "MPO, parametric": MPO(**MAXIMUM_A_POSTERIORI, variant="parametric"),
+    "SoftQ": SoftQ(
+        hidden=(32,),
+        rollout_length=10,
+        updates_per_learn=10,
+        learning_rate=3e-3,
+        sampler_learning_rate=3e-3,
+        warmup_env_steps=200,
+        replay_capacity=4000,
+        target_copy_every=50,
+    ),
     "TabularQ": TabularQ(EpsilonGreedy(decay_env_steps=1000)),
+    "A2C": A2C(**ACTOR_CRITIC),
+    "A2C, LSTM": A2C(**ACTOR_CRITIC, memory="lstm", sees_last=True),
+    "UNREAL": UNREAL(
+        A2C(**ACTOR_CRITIC, memory="lstm", sees_last=True),
+        (RewardPrediction(), ValueReplay()),
+        replay_capacity=2000,
+    ),
+    "PPO": PPO(**ACTOR_CRITIC, epochs=2, minibatches=2),
+    "PPO, GRU": PPO(**ACTOR_CRITIC, epochs=2, minibatches=2, memory="gru"),
 }
 ENVS = 16
 NEEDS_CODES = ("TabularQ",)  # the probes show numbers, which have no place in a table
@@ -124,6 +150,20 @@ def test_critics_discount_a_delayed_reward(name, continuous):
     np.testing.assert_allclose(value, [0.5, 1.0], atol=0.03)
 
 
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("name", ["A2C", "A2C, LSTM", "PPO", "PPO, GRU"])
+def test_value_heads_discount_a_delayed_reward(name, continuous):
+    """V(first step) = γ, V(second step) = 1, as the actor says them."""
+    agent = dataclasses.replace(AGENTS[name], discount=0.5)
+    task = ProbeDelay(continuous=continuous)
+    env, training, _ = trained(agent, task, 300)
+    rollout = jax.jit(partial(loop.collect_on_device, env, agent))(
+        training.learner, training.actor
+    )[1]
+    value = rollout.extras["value"][..., 0]
+    np.testing.assert_allclose(value, jnp.where(rollout.first, 0.5, 1.0), atol=0.05)
+
+
 def test_every_agent_of_the_catalogue_is_held_to_the_contract():
     assert {type(agent).__name__ for agent in AGENTS.values()} == set(explorax.agents.__all__)
 
@@ -145,3 +185,37 @@ def test_a_saved_agent_is_the_same_agent(name, tmp_path):
         jax.tree.leaves(before.learner.agent), jax.tree.leaves(after.learner.agent), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_hands_on_what_it_learned_and_nothing_of_its_task(name):
+    agent, task = AGENTS[name], Chain(4) if name in NEEDS_CODES else ProbeAction()
+    _, training, _ = trained(agent, task, 25)
+    fresh = jax.jit(partial(agent.init, spec=Batched(task, ENVS).spec))(jax.random.key(1))
+    learned = training.learner.agent
+    taken = {
+        f".{field}{jax.tree_util.keystr(path)}": np.asarray(leaf)
+        for field in agent.hands_on
+        for path, leaf in jax.tree_util.tree_leaves_with_path(attrgetter(field)(learned))
+    }
+    start = Inheritance(taken).given_to(fresh)
+    same = dict(zip(("new", "old"), map(_by_name, (fresh, learned)), strict=True))
+    for path, leaf in _by_name(start).items():
+        np.testing.assert_array_equal(leaf, same["old" if path in taken else "new"][path])
+    assert any(not np.array_equal(taken[path], same["new"][path]) for path in taken)
+    for counter in ("env_steps", "gradient_steps"):
+        assert getattr(start, counter, 0) == 0
+    # what acts is the same: both policies choose alike
+    obs = jnp.eye(4)[jnp.arange(ENVS) % 4][:, None] if name in NEEDS_CODES else jnp.ones((ENVS, 1))
+    percept = Percept(obs, jnp.zeros(ENVS), jnp.ones(ENVS, bool))
+    act = jax.jit(partial(agent.act, greedy=True))
+    carry = agent.carry(Batched(task, ENVS).spec)
+    first, _, _ = act(start, carry, jax.random.key(0), percept)
+    np.testing.assert_array_equal(first, act(learned, carry, jax.random.key(0), percept)[0])
+
+
+def _by_name(state):
+    return {
+        jax.tree_util.keystr(path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }

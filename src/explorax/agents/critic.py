@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from explorax.agents import sight
 from explorax.agents.settings import Settings
 from explorax.core.protocols import Key
 from explorax.core.pytree import pytree, replace
@@ -25,20 +26,22 @@ class Critic:
     batches: Any  # float32 [], fits so far
 
 
-def value_net(settings: Settings) -> MLP:
-    return MLP(settings.value_hidden, 1, settings.activation, 0.0)  # starts at V = 0
+def value_net(settings: Settings, encoder: str | None) -> MLP:
+    """Return the critic's network, of images with an `encoder`."""
+    return MLP(settings.value_hidden, 1, settings.activation, 0.0, encoder)  # starts at V = 0
 
 
-def init(settings: Settings, key: Key, features: jax.Array) -> Critic:
-    """Return a critic of features like `features` [..., D], which says 0 everywhere."""
-    params = value_net(settings).init(key, features)
+def init(settings: Settings, key: Key, features: jax.Array, encoder: str | None) -> Critic:
+    """Return a critic, 0 everywhere, of what is like `features`: images with an `encoder`."""
+    params = value_net(settings, encoder).init(key, features)
     zero, one = jnp.float32(0), jnp.float32(1)
     return Critic(params, _optimizer(settings).init(params), zero, one, zero)
 
 
 def values(settings: Settings, critic: Critic, features: jax.Array) -> jax.Array:
-    """Return V [...] at features [..., D]."""
-    return critic.mean + critic.std * value_net(settings).run(critic.params, features)[0][..., 0]
+    """Return V [...] at features [..., D], or at images."""
+    net = value_net(settings, sight.encoder_of(settings, critic.params))
+    return critic.mean + critic.std * net.run(critic.params, features)[0][..., 0]
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
@@ -74,7 +77,8 @@ def fit(settings: Settings, critic: Critic, features: jax.Array, target: jax.Arr
     most = min(settings.value_minibatches, steps)
     count = next(k for k in range(most, 0, -1) if steps % k == 0)
     critic = _rescaled(critic, target)
-    net, optimizer = value_net(settings), _optimizer(settings)
+    net = value_net(settings, sight.encoder_of(settings, critic.params))
+    optimizer = _optimizer(settings)
     scaled = (target - critic.mean) / critic.std
 
     def loss(params: Any, features: jax.Array, target: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from explorax.agents import experience
+from explorax.agents import experience, sight
 from explorax.behaviors import EpsilonGreedy
 from explorax.behaviors.behavior import Behavior
 from explorax.core.errors import Incompatible, require
@@ -25,6 +25,7 @@ from explorax.core.protocols import (
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.nets.mlp import ACTIVATIONS, MLP
+from explorax.nets.visual import ENCODERS
 from explorax.ops import moments as running
 from explorax.ops import replay
 from explorax.ops.q_learning import n_step_sums, q_targets
@@ -37,8 +38,8 @@ class DQNState:
     params: Any
     target_params: Any
     optimizer: Any
-    ring: replay.Ring  # of Rollout rows [E, ...], bonus included
-    moments: running.Moments  # of observations
+    ring: replay.Ring  # of Rollout rows [E, ...], bonus included; of images, see `agents.frames`
+    moments: running.Moments  # of observations; of none where they are images
     env_steps: Any  # int32 [], of all E environments
     gradient_steps: Any  # int32 []
 
@@ -52,6 +53,7 @@ class Batch:
     reward: Any  # the sum over the steps to `next_features`
     discount: Any  # of the value of `next_features`; 0 after a terminal step
     next_features: Any
+    known: Any  # whether the row can be learned from
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class DQN:
     With double Q-learning (van Hasselt et al. 2016) and n-step targets. Deviations from Mnih et
     al.: Adam in place of RMSProp; E environments side by side take `rollout_length` steps, then
     `updates_per_learn` batches are drawn from the replay, all before the first is learned from;
-    observations are standardised by the moments of all so far.
+    observations are standardised by the moments of all so far. Images are not: they go through
+    convolutions first, and the replay keeps each frame once (`agents.frames`, which says what
+    becomes of time-outs).
 
     The total reward of a row is `reward + bonus_scale * bonus`. With `bonus_at="replay"` the bonus
     is asked for anew whenever the row is drawn, so that it fades in old rows as the bonus's model
@@ -72,6 +76,7 @@ class DQN:
     behavior: Behavior = field(default=EpsilonGreedy())
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "relu"  # or "tanh"
+    encoder: str = "dqn"  # of images: "dqn", "a3c" or "impala"
     rollout_length: int = 8  # steps of each environment between two calls of learn
     updates_per_learn: int = 8  # gradient steps
     batch_size: int = 64
@@ -90,6 +95,8 @@ class DQN:
     bonus_scale: float = 1.0
     bonus_at: str = "replay"  # or "collection"
 
+    hands_on = ("params", "target_params", "moments")
+
     def __post_init__(self) -> None:
         check_types(self)
         for name in (
@@ -103,6 +110,7 @@ class DQN:
             require(getattr(self, name) >= 1, self, name, "at least 1")
         require(all(width >= 1 for width in self.hidden), self, "hidden", "widths of at least 1")
         require(self.activation in ACTIVATIONS, self, "activation", f"one of {[*ACTIVATIONS]}")
+        require(self.encoder in ENCODERS, self, "encoder", " or ".join(map(repr, ENCODERS)))
         require(self.warmup_env_steps >= 0, self, "warmup_env_steps", "at least 0")
         require(0 <= self.discount <= 1, self, "discount", "between 0 and 1")
         require(0 < self.learning_rate < math.inf, self, "learning_rate", "above 0")
@@ -123,28 +131,22 @@ class DQN:
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
-                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO."
+                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ."
             )
         if self.behavior.needs_counts:
             raise Incompatible(
                 f"DQN does not count how often each action was taken in a state, and "
                 f"{self.behavior!r} needs that. An agent that counts: TabularQ."
             )
-        steps = self.replay_capacity // spec.num_envs
-        if steps < max(self.n_steps, self.rollout_length):
-            raise Incompatible(
-                f"DQN(replay_capacity={self.replay_capacity}) holds {steps} steps of each of "
-                f"{spec.num_envs} environments, fewer than rollout_length={self.rollout_length} or "
-                f"n_steps={self.n_steps}. Give more capacity or fewer environments."
-            )
-        features = jnp.zeros((1, math.prod(spec.obs.shape)))
-        params = self._network(spec.action.n).init(key, features)
+        steps = experience.steps_kept(self, spec, self.n_steps, "rollout_length", "n_steps")
+        net = self._network(spec.action.n, sight.encoder_for(self, spec))
+        params = net.init(key, sight.example(spec))
         return DQNState(
             params=params,
             target_params=jax.tree.map(jnp.copy, params),
             optimizer=self._optimizer().init(params),
             ring=replay.empty(experience.row(spec), steps),
-            moments=running.empty(spec.obs.shape),
+            moments=sight.moments(spec),
             env_steps=jnp.int32(0),
             gradient_steps=jnp.int32(0),
         )
@@ -176,19 +178,12 @@ class DQN:
 
         Metrics are NaN while the replay holds less than `warmup_env_steps`.
         """
-        ring = replay.add(state.ring, replace(rollout, extras=(), carry=()))
-        env_steps = state.env_steps + rollout.reward.size
-        moments = (
-            running.update(state.moments, rollout.obs) if self.normalize_obs else state.moments
-        )
-        state = replace(state, ring=ring, moments=moments, env_steps=env_steps)
-        batches = self._batches(state, key, rescore)
-
+        state = experience.stored(self, state, rollout)
+        batches = self._batches(state, key, rollout, rescore)
         start = (state.params, state.target_params, state.optimizer, state.gradient_steps)
-        after, metrics = jax.lax.scan(self._update, start, batches)
-        ready = (env_steps >= self.warmup_env_steps) & (ring.count >= self.n_steps)
-        # Under vmap a branch would cost as much, and copy more.
-        after = jax.tree.map(lambda new, old: jnp.where(ready, new, old), after, start)
+        filled = experience.filled(state.ring, rollout, self.n_steps)
+        ready = (state.env_steps >= self.warmup_env_steps) & filled
+        after, metrics = experience.trained(self._update, start, batches, ready)
         params, target_params, optimizer, gradient_steps = after
         return replace(
             state,
@@ -196,14 +191,14 @@ class DQN:
             target_params=target_params,
             optimizer=optimizer,
             gradient_steps=gradient_steps,
-        ), {name: jnp.where(ready, value.mean(), jnp.nan) for name, value in metrics.items()}
+        ), metrics
 
-    def _network(self, num_actions: int) -> MLP:
-        return MLP(self.hidden, num_actions, self.activation)
+    def _network(self, num_actions: int, encoder: str | None) -> MLP:
+        return MLP(self.hidden, num_actions, self.activation, encoder=encoder)
 
     def _q_and_latent(self, params: Any, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         num_actions = params["params"]["output"]["bias"].shape[-1]
-        return self._network(num_actions).run(params, features)
+        return self._network(num_actions, sight.encoder_of(self, params)).run(params, features)
 
     def _q(self, params: Any, features: jax.Array) -> jax.Array:
         return self._q_and_latent(params, features)[0]
@@ -215,19 +210,18 @@ class DQN:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), adam)
 
     def _seen(self, state: DQNState, obs: jax.Array) -> jax.Array:
-        """Return what the network sees [N, I] of observations [N, ...]."""
-        return running.features(state.moments, obs, self.normalize_obs)
+        """Return what the network sees [N, ...] of observations [N, ...]."""
+        return sight.seen(self, state.moments, state.params, obs)
 
-    def _batches(self, state: DQNState, key: Key, rescore: Rescore) -> Batch:
-        """Return all batches of one `learn`, leaves [U, B, ...]."""
+    def _batches(self, state: DQNState, key: Key, rollout: Rollout, rescore: Rescore) -> Batch:
+        """Return all batches of one `learn`, leaves [U, B, ...]; `rollout` was the last stored."""
         key_draw, key_rescore = jax.random.split(key)
         drawn = self.updates_per_learn * self.batch_size
-        windows = replay.sample_windows(state.ring, key_draw, drawn, self.n_steps)
+        windows = experience.windows(state.ring, key_draw, drawn, self.n_steps, rollout)
+        paid = experience.total_reward(self, key_rescore, windows, rescore)
+        windows, known = experience.learnable(state.ring, windows)
         reward, discount, last = n_step_sums(
-            experience.total_reward(self, key_rescore, windows, rescore),
-            windows.terminated,
-            windows.truncated,
-            self.discount,
+            paid, windows.terminated, windows.truncated, self.discount
         )
         batch = Batch(
             features=self._seen(state, windows.obs[:, 0]),
@@ -235,6 +229,7 @@ class DQN:
             reward=reward,
             discount=discount,
             next_features=self._seen(state, windows.next_obs[jnp.arange(drawn), last]),
+            known=known[:, 0],
         )
         shape = (self.updates_per_learn, self.batch_size)
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), batch)
@@ -256,7 +251,7 @@ class DQN:
             values = self._q(params, batch.features)
             value = jnp.take_along_axis(values, batch.action[:, None], axis=1)[:, 0]
             each = optax.huber_loss if self.loss == "huber" else optax.l2_loss
-            return each(value, targets).mean(), value.mean()
+            return jnp.where(batch.known, each(value, targets), 0.0).mean(), value.mean()
 
         (loss_mean, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         step, optimizer = self._optimizer().update(gradient, optimizer, params)

@@ -8,23 +8,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from explorax.agents import experience, mpo_critic, mpo_policy
+from explorax.agents import action_values, experience, mpo_critic, mpo_policy, sight
 from explorax.agents.mpo_critic import Sequences
 from explorax.agents.mpo_policy import Policy
-from explorax.core.errors import Incompatible, require
-from explorax.core.protocols import (
-    Box,
-    Discrete,
-    Key,
-    Metrics,
-    Percept,
-    Rescore,
-    Rollout,
-    Spec,
-)
+from explorax.core.errors import require
+from explorax.core.protocols import Box, Discrete, Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.nets.mlp import ACTIVATIONS
+from explorax.nets.visual import ENCODERS
 from explorax.ops import moments as running
 from explorax.ops import mpo, replay
 
@@ -33,6 +25,7 @@ CHOICES = {
     "evaluation": ("retrace", "n_step"),
     "covariance": ("diagonal", "full"),
     "kl": ("decoupled", "joint"),
+    "encoder": ENCODERS,
 }
 
 
@@ -66,13 +59,21 @@ class MPO:
     directly, by the ratio π/π_old and with the baseline E_{π_old}[Q], under the same constraints,
     and there is no M-step; the paper finds that it needs stricter bounds.
 
-    Differences from the paper: the states of the E-step are the successors in the sequences, whose
-    actions and values the evaluation needs anyway; the dual is solved for each batch; observations
-    are standardised. `evaluation="n_step"` is the uncorrected return to the end of the sequence.
+    `action_penalty`: an action outside the box is worth what its clipped one is, so that no Q ever
+    calls back a mean that has left the box. A second E-step does, with −‖a − clip(a)‖ for Q and a
+    temperature of its own (arXiv 2005.07513), whose weights are added to the first one's. Discrete
+    actions have no box and the parametric variant has no E-step: neither uses it.
+
+    Differences from the paper: the states of the E-step are the first and the successors of each
+    sequence, whose actions and values the evaluation needs anyway; the dual is solved for each
+    batch; observations are standardised. `evaluation="n_step"` is the uncorrected return to the end
+    of the sequence. Images are not standardised: they go through convolutions, the policy's and the
+    critic's own, and the replay keeps each frame once (`agents.frames`).
     """
 
     hidden: tuple[int, ...] = (256, 256)  # of the policy, and of the critic
     activation: str = "silu"  # or "relu", "tanh"
+    encoder: str = "dqn"  # of images: "dqn", "a3c" or "impala"
     init_std: float = 0.5  # of a continuous policy, about, where actions reach from −1 to 1
     covariance: str = "diagonal"  # or "full"
     variant: str = "nonparametric"  # or "parametric"
@@ -88,7 +89,7 @@ class MPO:
     max_kl_policy: float = 2.5e-3  # nats, of discrete actions and of a joint bound
     init_multiplier_mean: float = 10.0  # of the mean's constraint, and of max_kl_policy's
     init_multiplier_covariance: float = 100.0
-    action_penalty: float | None = None  # ε of a second E-step that keeps actions in the box
+    action_penalty: float | None = 1e-3  # ε of a second E-step: continuous actions in the box
     learning_rate: float = 3e-4  # Adam
     multiplier_learning_rate: float = 1e-2  # Adam
     max_grad_norm: float = 40.0
@@ -102,6 +103,8 @@ class MPO:
     normalize_obs: bool = True
     bonus_scale: float = 1.0
     bonus_at: str = "replay"  # or "collection"
+
+    hands_on = ("params", "multipliers", "target", "moments")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -124,8 +127,11 @@ class MPO:
         for name in ("discount", "retrace_lambda"):
             require(0 <= getattr(self, name) <= 1, self, name, "between 0 and 1")
         require(self.warmup_env_steps >= 0, self, "warmup_env_steps", "at least 0")
-        whole = self.batch_size % self.sequence_length == 0
-        require(whole, self, "batch_size", f"a multiple of sequence_length={self.sequence_length}")
+        length = self.sequence_length
+        require(length <= self.replay_capacity, self, "sequence_length",
+                f"at most replay_capacity={self.replay_capacity}")  # fmt: skip
+        require(self.batch_size % length == 0, self, "batch_size",
+                f"a multiple of sequence_length={length}, such as {length}")  # fmt: skip
         split = not (self.per_dimension and self.covariance == "full" and self.kl == "decoupled")
         require(split, self, "per_dimension", "False with a full covariance, which does not split")
 
@@ -134,21 +140,13 @@ class MPO:
 
         Raises Incompatible where the replay holds less than one sequence of each environment.
         """
-        steps = self.replay_capacity // spec.num_envs
-        if steps < max(self.sequence_length, self.rollout_length):
-            raise Incompatible(
-                f"MPO(replay_capacity={self.replay_capacity}) holds {steps} steps of each of "
-                f"{spec.num_envs} environments, fewer than sequence_length={self.sequence_length} "
-                f"or rollout_length={self.rollout_length}. Give more capacity or fewer "
-                f"environments."
-            )
+        length = self.sequence_length
+        steps = experience.steps_kept(self, spec, length, "rollout_length", "sequence_length")
         key_policy, key_critic = jax.random.split(key)
-        features = jnp.zeros((1, math.prod(spec.obs.shape)))
+        example, encoder = sight.example(spec), sight.encoder_for(self, spec)
         params = {
-            "policy": mpo_policy.network(self, spec.action).init(key_policy, features),
-            "critic": mpo_critic.network(self, spec.action).init(
-                key_critic, mpo_critic.example(spec.action, features)
-            ),
+            "policy": mpo_policy.network(self, spec.action, encoder).init(key_policy, example),
+            "critic": action_values.init(self, key_critic, spec.action, example, encoder),
         }
         multipliers = mpo_policy.start_multipliers(self, spec)
         return MPOState(
@@ -157,8 +155,8 @@ class MPO:
             target=jax.tree.map(jnp.copy, params),
             optimizer=self._optimizer().init((params, multipliers)),
             ring=replay.empty(experience.row(spec, ("log_prob",)), steps),
-            moments=running.empty(spec.obs.shape),
-            action_like=() if isinstance(spec.action, Discrete) else jnp.zeros(spec.action.shape),
+            moments=sight.moments(spec),
+            action_like=action_values.action_like(spec.action),
             env_steps=jnp.int32(0),
             gradient_steps=jnp.int32(0),
         )
@@ -174,8 +172,8 @@ class MPO:
 
         The latent is the policy's last hidden layer. `greedy` takes the mean, or the likeliest.
         """
-        seen = running.features(state.moments, percept.obs, self.normalize_obs)
-        space = _space(state)
+        seen = self._seen(state, percept.obs)
+        space = action_values.space_of(state.action_like, state.params["critic"])
         policy, latent = mpo_policy.distribution(self, space, state.params["policy"], seen)
         action = policy.mode() if greedy else policy.sample(key)
         extras = {"log_prob": policy.log_prob(action), "latent": latent}
@@ -190,17 +188,12 @@ class MPO:
 
         Metrics are NaN while the replay holds less than `warmup_env_steps`.
         """
-        kept = replace(rollout, extras={"log_prob": rollout.extras["log_prob"]}, carry=())
-        ring = replay.add(state.ring, kept)
-        moments = (
-            running.update(state.moments, rollout.obs) if self.normalize_obs else state.moments
-        )
-        env_steps = state.env_steps + rollout.reward.size
-        state = replace(state, ring=ring, moments=moments, env_steps=env_steps)
+        kept = {"log_prob": rollout.extras["log_prob"]}
+        state = experience.stored(self, state, rollout, kept)
         key_draw, key_update = jax.random.split(key)
-        sequences = self._sequences(state, key_draw, rescore)
+        sequences = self._sequences(state, key_draw, rollout, rescore)
 
-        space = _space(state)
+        space = action_values.space_of(state.action_like, state.params["critic"])
 
         def one(learned: tuple[Any, ...], step: tuple[Sequences, Key]) -> tuple[Any, Metrics]:
             return self._update(space, learned, *step)
@@ -209,10 +202,9 @@ class MPO:
             state.params, state.multipliers, state.target, state.optimizer, state.gradient_steps
         )  # fmt: skip
         keys = jax.random.split(key_update, self.updates_per_learn)
-        after, metrics = jax.lax.scan(one, start, (sequences, keys))
-        ready = (env_steps >= self.warmup_env_steps) & (ring.count >= self.sequence_length)
-        # Under vmap a branch would cost as much, and copy more.
-        after = jax.tree.map(lambda new, old: jnp.where(ready, new, old), after, start)
+        filled = experience.filled(state.ring, rollout, self.sequence_length)
+        ready = (state.env_steps >= self.warmup_env_steps) & filled
+        after, metrics = experience.trained(one, start, (sequences, keys), ready)
         params, multipliers, target, optimizer, gradient_steps = after
         return replace(
             state,
@@ -221,22 +213,31 @@ class MPO:
             target=target,
             optimizer=optimizer,
             gradient_steps=gradient_steps,
-        ), {name: jnp.where(ready, value.mean(), jnp.nan) for name, value in metrics.items()}
+        ), metrics
 
-    def _sequences(self, state: MPOState, key: Key, rescore: Rescore) -> Sequences:
-        """Return all sequences of one `learn`, leaves [U, L, W, ...]."""
+    def _seen(self, state: MPOState, obs: jax.Array) -> jax.Array:
+        """Return what both networks see of observations [..., *obs_shape]."""
+        return sight.seen(self, state.moments, state.params["policy"], obs)
+
+    def _sequences(
+        self, state: MPOState, key: Key, rollout: Rollout, rescore: Rescore
+    ) -> Sequences:
+        """Return all sequences of one `learn`, leaves [U, L, W, ...]; `rollout` was just stored."""
         key_draw, key_rescore = jax.random.split(key)
         updates, length = self.updates_per_learn, self.sequence_length
         each = self.batch_size // length
-        windows = replay.sample_windows(state.ring, key_draw, updates * each, length)
+        windows = experience.windows(state.ring, key_draw, updates * each, length, rollout)
+        paid = experience.total_reward(self, key_rescore, windows, rescore)
+        windows, known = experience.learnable(state.ring, windows)
         drawn = Sequences(
-            features=running.features(state.moments, windows.obs, self.normalize_obs),
-            next_features=running.features(state.moments, windows.next_obs, self.normalize_obs),
+            features=self._seen(state, windows.obs),
+            next_features=self._seen(state, windows.next_obs),
             action=windows.action,
             log_prob=windows.extras["log_prob"],
-            reward=experience.total_reward(self, key_rescore, windows, rescore),
+            reward=paid,
             terminated=windows.terminated,
             truncated=windows.truncated,
+            known=known,
         )
         return jax.tree.map(
             lambda leaf: leaf.reshape(updates, each, *leaf.shape[1:]).swapaxes(1, 2), drawn
@@ -247,25 +248,25 @@ class MPO:
     ) -> tuple[tuple[Any, ...], Metrics]:
         """Return (what has been learned, metrics) after one gradient step."""
         params, multipliers, target, optimizer, gradient_steps = learned
-        old, _ = mpo_policy.distribution(self, space, target["policy"], sequences.next_features)
+        states = _states(sequences)
+        old, _ = mpo_policy.distribution(self, space, target["policy"], states)
         actions, log_prior = mpo_policy.candidates(self, old, key)
-        q = mpo_critic.q_of_candidates(
-            self, space, target["critic"], sequences.next_features, actions
-        )
+        q = action_values.q_of_candidates(self, space, target["critic"], states, actions)
         weights = 1.0 / self.action_samples if log_prior is None else jnp.exp(log_prior)
-        targets = mpo_critic.targets(self, space, target, sequences, (weights * q).sum(-1))
+        next_value = (weights * q).sum(-1)[1:]
+        targets = mpo_critic.targets(self, space, target, sequences, next_value)
         old, actions, q = _flat(old), _rows_first(actions), q.reshape(-1, q.shape[-1])
-        states = sequences.next_features.reshape(-1, sequences.next_features.shape[-1])
+        states = states.reshape(-1, *states.shape[2:])
 
         def loss(learning: Any) -> tuple[jax.Array, Metrics]:
             params, multipliers = learning
-            value = mpo_critic.q_of(
+            value = action_values.q_of(
                 self, space, params["critic"], sequences.features, sequences.action
             )
             error = value - targets
             new, _ = mpo_policy.distribution(self, space, params["policy"], states)
             improve, metrics = mpo_policy.loss(self, new, old, multipliers, actions, q)
-            critic_loss = 0.5 * jnp.square(error).mean()
+            critic_loss = 0.5 * jnp.where(sequences.known, jnp.square(error), 0.0).mean()
             return critic_loss + improve, {
                 "critic_loss": critic_loss,
                 "q_mean": value.mean(),
@@ -295,11 +296,15 @@ class MPO:
         )
 
 
-def _space(state: MPOState) -> Discrete | Box:
-    """Return the actions' space: what `init` was told, read off the state."""
-    if isinstance(state.action_like, tuple):
-        return Discrete(state.params["policy"]["params"]["output"]["bias"].shape[-1])
-    return Box(state.action_like.shape)
+def _states(sequences: Sequences) -> jax.Array:
+    """Return the states [L + 1, W, ...] that the policy is improved in: the first, then successors.
+
+    Nothing follows a terminal state and no action is taken there, so that the state before it
+    stands in its place. Without the first ones, where an episode begins would never be learnt.
+    """
+    ended = jnp.expand_dims(sequences.terminated, range(2, sequences.features.ndim))
+    after = jnp.where(ended, sequences.features, sequences.next_features)
+    return jnp.concatenate([sequences.features[:1], after])
 
 
 def _flat(policy: Policy) -> Policy:

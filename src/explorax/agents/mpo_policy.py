@@ -5,8 +5,9 @@ from typing import Any, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
+from explorax.agents import sight
 from explorax.core.protocols import Box, Discrete, Key, Metrics, Spec
 from explorax.nets.mlp import MLP
 from explorax.ops import mpo
@@ -23,6 +24,10 @@ class PolicySettings(Protocol):
     def hidden(self) -> tuple[int, ...]: ...
     @property
     def activation(self) -> str: ...
+    @property
+    def encoder(self) -> str: ...
+    @property
+    def normalize_obs(self) -> bool: ...
     @property
     def init_std(self) -> float: ...
     @property
@@ -59,19 +64,21 @@ def outputs(settings: PolicySettings, action: Discrete | Box) -> int:
     return 2 * size if settings.covariance == "diagonal" else size + size * (size + 1) // 2
 
 
-def network(settings: PolicySettings, action: Discrete | Box) -> MLP:
+def network(settings: PolicySettings, action: Discrete | Box, encoder: str | None = None) -> MLP:
+    """Return the policy's network, of images with an `encoder`."""
     # Small output weights: at the start all states have nearly the same, wide distribution.
-    return MLP(settings.hidden, outputs(settings, action), settings.activation, 0.1)
+    return MLP(settings.hidden, outputs(settings, action), settings.activation, 0.1, encoder)
 
 
 def distribution(
-    settings: PolicySettings, action: Discrete | Box, params: Any, features: Float[Array, "... D"]
+    settings: PolicySettings, action: Discrete | Box, params: Any, features: Shaped[Array, "..."]
 ) -> tuple[Policy, Float[Array, "... H"]]:
     """Return (π(·|s), what the last hidden layer made of s).
 
     Deviations are `init_std` where the network gives 0, and at least 10⁻³ plus a positive number.
     """
-    out, latent = network(settings, action).run(params, features)
+    net = network(settings, action, sight.encoder_of(settings, params))
+    out, latent = net.run(params, features)
     if isinstance(action, Discrete):
         return Categorical(out), latent
     size, unit = math.prod(action.shape), settings.init_std / math.log(2.0)

@@ -3,7 +3,8 @@
 The agents are settings of their own; these functions read the fields that all of them have.
 
 Observations are standardised with running moments that live in the agent's state and change only
-at the end of `learn`: the learner sees exactly what the actor saw.
+at the end of `learn`: the learner sees exactly what the actor saw. Images are not: they go as they
+are through convolutions, the policy's and each critic's own.
 """
 
 import math
@@ -14,18 +15,24 @@ import jax.numpy as jnp
 import optax
 
 from explorax.agents import critic as critics
+from explorax.agents import sight
 from explorax.agents.settings import Settings
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Box, Key, Metrics, Percept, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
-from explorax.nets.mlp import ACTIVATIONS, MLP
+from explorax.nets.mlp import ACTIVATIONS, MLP, sees_images
+from explorax.nets.visual import ENCODERS
 from explorax.ops import moments as running
 from explorax.ops.distributions import Categorical, Distribution, Gaussian
 from explorax.ops.moments import Moments
 from explorax.ops.returns import gae, lambda_returns
 
 MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
+# What `--init-from` takes. The bonus starts afresh, and with it the critic of it alone.
+HANDS_ON = (
+    "policy", "critic.params", "critic.mean", "critic.std", "critic.batches", "obs_moments"
+)  # fmt: skip
 
 
 @pytree
@@ -34,7 +41,7 @@ class State:
     optimizer: Any  # of the policy; () where there is none
     critic: critics.Critic
     bonus_critic: Any  # a Critic of the bonus alone; () without `bonus_discount`
-    obs_moments: Moments
+    obs_moments: Moments  # of none where they are images
 
 
 @pytree
@@ -73,10 +80,12 @@ def validate(settings: Settings) -> None:
     require(good, settings, "baseline_on_extrinsic", words)
     known = " or ".join(map(repr, ACTIVATIONS))
     require(settings.activation in ACTIVATIONS, settings, "activation", known)
+    require(settings.encoder in ENCODERS, settings, "encoder", " or ".join(map(repr, ENCODERS)))
 
 
-def policy_net(settings: Settings, outputs: int) -> MLP:
-    return MLP(settings.hidden, outputs, settings.activation, settings.init_mean_scale)
+def policy_net(settings: Settings, outputs: int, encoder: str | None) -> MLP:
+    """Return the policy's network, of images with an `encoder`."""
+    return MLP(settings.hidden, outputs, settings.activation, settings.init_mean_scale, encoder)
 
 
 def init(
@@ -95,35 +104,38 @@ def init(
             f"this environment has observations {spec.obs.shape} and actions {spec.action}."
         )
     key_policy, key_value = jax.random.split(key)
-    features = jnp.zeros((1, size))
-    policy: dict[str, Any] = {"network": policy_net(settings, outputs).init(key_policy, features)}
+    features, encoder = sight.example(spec), sight.encoder_for(settings, spec)
+    net = policy_net(settings, outputs, encoder)
+    policy: dict[str, Any] = {"network": net.init(key_policy, features)}
     if box is not None:
         policy["log_std"] = jnp.full(box.shape, math.log(settings.init_std))
     two, key_bonus = settings.bonus_discount is not None, jax.random.fold_in(key_value, 1)
     return State(
         policy=policy,
         optimizer=() if optimizer is None else optimizer.init(policy),
-        critic=critics.init(settings, key_value, features),
-        bonus_critic=critics.init(settings, key_bonus, features) if two else (),
-        obs_moments=running.empty(spec.obs.shape),
+        critic=critics.init(settings, key_value, features, encoder),
+        bonus_critic=critics.init(settings, key_bonus, features, encoder) if two else (),
+        obs_moments=sight.moments(spec),
     )
 
 
 def features(settings: Settings, state: State, obs: jax.Array) -> jax.Array:
-    """Return observations [..., *obs_shape] as [..., D], standardised if so set."""
-    return running.features(state.obs_moments, obs, settings.normalize_obs)
+    """Return observations [..., *obs_shape] as [..., D], standardised if so set, or images."""
+    return sight.seen(settings, state.obs_moments, state.policy["network"], obs)
 
 
 def distribution(settings: Settings, policy: Any, features: jax.Array) -> Distribution:
-    """Return the policy's distribution at features [..., D]."""
+    """Return the policy's distribution at features [..., D], or at images."""
     return _distribution_and_latent(settings, policy, features)[0]
 
 
 def _distribution_and_latent(
     settings: Settings, policy: Any, features: jax.Array
 ) -> tuple[Distribution, jax.Array]:
-    outputs = policy["network"]["params"]["output"]["bias"].shape[0]
-    out, latent = policy_net(settings, outputs).run(policy["network"], features)
+    params = policy["network"]
+    outputs = params["params"]["output"]["bias"].shape[0]
+    net = policy_net(settings, outputs, sight.encoder_of(settings, params))
+    out, latent = net.run(params, features)
     if "log_std" not in policy:
         return Categorical(out), latent
     log_std = jnp.maximum(policy["log_std"], MIN_LOG_STD).reshape((1,) * (out.ndim - 1) + (-1,))
@@ -230,7 +242,7 @@ def finish(
         bonus_critic = critics.fit(settings, bonus_critic, batch.features, batch.bonus_target)
         metrics["bonus_value_mean"] = critics.values(settings, bonus_critic, batch.features).mean()
     moments = state.obs_moments
-    if settings.normalize_obs:
+    if settings.normalize_obs and not sees_images(state.policy["network"]):
         moments = running.update(moments, rollout.obs)
     state = replace(state, critic=critic, bonus_critic=bonus_critic, obs_moments=moments)
     return state, metrics

@@ -29,6 +29,7 @@ class REINFORCE:
     rollout_length: int = 500
     hidden: tuple[int, ...] = (32,)
     activation: str = "tanh"
+    encoder: str = "dqn"  # of images: "dqn", "a3c" or "impala"
     init_std: float = 1.0
     init_mean_scale: float = 1.0  # of the policy's output weights; near 0: it starts blind
     discount: float = 0.99
@@ -46,6 +47,8 @@ class REINFORCE:
     baseline_on_extrinsic: bool = False  # True: as VIME's released code
     bonus_discount: float | None = None  # of a second critic, for the bonus alone; None: one critic
     bonus_episodic: bool = True  # False: the return of the bonus goes on over the ends of episodes
+
+    hands_on = on_policy.HANDS_ON
 
     def __post_init__(self) -> None:
         on_policy.validate(self)

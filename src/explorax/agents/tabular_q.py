@@ -56,6 +56,8 @@ class TabularQ:
     bonus_scale: float = 1.0  # of the bonus in the total reward
     max_states: int = 1_000_000  # refuses a larger table, of 8 bytes per state and action
 
+    hands_on = ("values", "counts")  # without its counts a mean of targets would begin anew
+
     def __post_init__(self) -> None:
         check_types(self)
         require(self.rollout_length >= 1, self, "rollout_length", "at least 1")
@@ -85,7 +87,7 @@ class TabularQ:
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"TabularQ chooses among discrete actions, and these are continuous: {spec.action}."
-                " Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO."
+                " Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ."
             )
         cure = "DQN learns with a network instead of a table."
         shape = (finite.table_size(spec.obs, "TabularQ", self.max_states, cure), spec.action.n)

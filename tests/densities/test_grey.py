@@ -68,3 +68,19 @@ def test_small_images_keep_their_size():
     assert grey.grid((13, 13), (42, 42)) == (13, 13)
     assert grey.grid((84, 20, 4), (42, 42)) == (42, 20)
     assert grey.grid((210, 160, 3), None) == (210, 160)
+
+
+@pytest.mark.parametrize(
+    ("box", "image"),
+    [
+        (Box((84, 84, 4), 0, 255, "uint8"), True),
+        (Box((3, 84, 84), 0, 255, "uint8"), True),
+        (Box((13, 13), 0.0, 1.0, one_hot=(169,)), True),  # where in a grid somebody is
+        (Box((7, 7, 4), 0.0, 1.0, one_hot=(4,) * 49), False),  # a memory maze's
+        (Box((7, 7, 21), 0.0, 1.0), False),  # MiniGrid's
+        (Box((5,)), False),
+    ],
+)
+def test_codes_of_cells_are_no_colours(box, image):
+    """Else the last kind alone would count, or the first row would pass for a channel."""
+    assert grey.is_image(box) is image

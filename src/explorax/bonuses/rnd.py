@@ -12,8 +12,9 @@ from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.encoders.encoder import observed_size
 from explorax.nets import fitting
-from explorax.nets.torso import Torso, is_image
+from explorax.nets.torso import Torso
 from explorax.ops import moments
+from explorax.ops.images import is_image
 
 
 @pytree

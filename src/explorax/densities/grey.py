@@ -25,8 +25,16 @@ class Range:
 
 
 def is_image(box: Box) -> bool:
-    """Return whether observations have rows and columns: [H, W], [H, W, C] or [C, H, W]."""
-    return len(box.shape) in (2, 3) and min(box.shape) > 0
+    """Return whether observations have rows and columns: [H, W], [H, W, C] or [C, H, W].
+
+    Codes of what is in each cell of a grid, [H, W, kinds], are no colours: of two kinds that are
+    equally grey one could not tell them apart. They are known by `one_hot`, or by more channels
+    than there are rows or columns.
+    """
+    if len(box.shape) == 3:
+        coded = box.one_hot is not None or min(box.shape[0], box.shape[2]) >= min(_plane(box.shape))
+        return min(box.shape) > 0 and not coded
+    return len(box.shape) == 2 and min(box.shape) > 0
 
 
 def range_of(box: Box, owner: str) -> Range:

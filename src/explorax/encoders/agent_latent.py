@@ -15,21 +15,27 @@ from explorax.ops.moments import Moments
 
 @dataclass(frozen=True)
 class AgentLatent:
-    """Gives extras["latent"], the agent's last hidden layer or recurrent state, standardised.
+    """Gives the agent's own features of what it sees, standardised.
+
+    `of="latent"` is extras["latent"], what the agent acts by: its memory's output, or its last
+    hidden layer. `of="encoded"` is extras["encoded"], what it made of the observation alone, before
+    the memory: the features of its convolutions.
 
     z_t is what the agent made of all up to s_t, so z_{t+1} follows from the next step of the same
     episode. An episode's last step and a rollout's last step have no z_{t+1}: they are not `known`,
-    which is one step in `rollout_length`. The agents here have no memory, so that their latents say
-    nothing that the observation does not; a recurrent agent's would.
+    which is one step in `rollout_length`. A recurrent agent's latent also says what the observation
+    hides; without a memory it says nothing that the observation does not.
     The latents drift as the agent learns, so their moments forget: rows count for about the last
     `horizon`. Not replayable: an old row's latent was another network's.
     """
 
+    of: str = "latent"  # or "encoded"
     horizon: int = 50_000  # env steps that the moments are taken over
     clip: float = 5.0  # in deviations
 
     def __post_init__(self) -> None:
         check_types(self)
+        require(self.of in ("latent", "encoded"), self, "of", "'latent' or 'encoded'")
         require(self.horizon >= 1, self, "horizon", "at least 1")
         require(self.clip > 0, self, "clip", "positive")
 
@@ -38,21 +44,25 @@ class AgentLatent:
         return False
 
     def size(self, spec: Spec) -> int:
-        if spec.latent is None:
+        box = spec.latent if self.of == "latent" else spec.encoded
+        if box is None:
+            able = "A2C, PPO, UNREAL"
+            if self.of == "latent":
+                able = f"TRPO, REINFORCE, ERWR, MPO, SoftQ, DQN, {able}"
             raise Incompatible(
-                "AgentLatent() needs an agent that gives a latent, extras['latent'] of `act`, in "
-                "rollouts of at least two steps, and this one does not. Agents that do: TRPO, "
-                "REINFORCE, ERWR, MPO, DQN, with rollout_length of 2 or more. Or encode the "
-                "observation: RandomEncoder(), InverseEncoder()."
+                f"{self!r} needs an agent that gives a latent, extras[{self.of!r}] of `act`, in "
+                f"rollouts of at least two steps, and this one does not. Agents that do: {able}, "
+                f"with rollout_length of 2 or more. Or encode the observation: RandomEncoder(), "
+                f"InverseEncoder()."
             )
-        return math.prod(spec.latent.shape)
+        return math.prod(box.shape)
 
     def init(self, key: Key, spec: Spec) -> Moments:
         return moments.empty((self.size(spec),))
 
     def pairs(self, state: Moments, rollout: Rollout) -> Pairs:
         lead = rollout.reward.shape
-        latent = rollout.extras["latent"].reshape(*lead, -1)
+        latent = rollout.extras[self.of].reshape(*lead, -1)
         before = moments.standardise(state, latent, self.clip)
         going = ~(rollout.terminated | rollout.truncated)
         last = jnp.arange(lead[0])[:, None] == lead[0] - 1
@@ -62,6 +72,6 @@ class AgentLatent:
 
     def update(self, state: Moments, key: Key, rollout: Rollout) -> tuple[Moments, Metrics]:
         rows = rollout.reward.size
-        latent = rollout.extras["latent"].reshape(rows, -1)
+        latent = rollout.extras[self.of].reshape(rows, -1)
         kept = moments.forget(state, max(0.0, 1.0 - rows / self.horizon))
         return moments.update(kept, latent), {}

@@ -149,11 +149,16 @@ def test_time_limit_truncates_but_an_end_in_the_same_step_terminates(fake):
     assert not rows[-1].truncated.any()
 
 
+def worlds_of(state):
+    (share,) = state.vector.shares
+    return list(share.worlds.values())
+
+
 def test_actions_start_where_the_space_does(fake):
     env = fake(actions=spaces.Discrete(3, start=5))
     assert env.spec.action == Discrete(3)
     state, _, _ = play(env, [np.array([0, 2], np.int32)])
-    assert [one.unwrapped.got for one in state.vector.envs] == [[5], [7]]
+    assert [one.unwrapped.got for one in worlds_of(state)] == [[5], [7]]
 
 
 def test_box_actions_are_scaled_per_dimension_and_clipped(fake):
@@ -161,8 +166,8 @@ def test_box_actions_are_scaled_per_dimension_and_clipped(fake):
     env = fake(actions=spaces.Box(low, high))
     assert env.spec.action == Box((2,))
     state, _, _ = play(env, [np.array([[-1, 1], [0, -5]], np.float32)])
-    np.testing.assert_allclose(state.vector.envs[0].unwrapped.got, [[0, 1]])
-    np.testing.assert_allclose(state.vector.envs[1].unwrapped.got, [[5, -3]])
+    np.testing.assert_allclose(worlds_of(state)[0].unwrapped.got, [[0, 1]])
+    np.testing.assert_allclose(worlds_of(state)[1].unwrapped.got, [[5, -3]])
 
 
 def test_observations_become_arrays(fake):

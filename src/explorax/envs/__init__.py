@@ -9,9 +9,12 @@ from explorax.envs.deep_sea import DeepSea
 from explorax.envs.double_pendulum_sparse import DoublePendulumSparse
 from explorax.envs.four_rooms import FourRooms
 from explorax.envs.key_door import KeyDoor
+from explorax.envs.labyrinth import Labyrinth
+from explorax.envs.memory_maze import MemoryMaze
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.mountain_car_sparse import MountainCarSparse
+from explorax.envs.mover import Mover
 from explorax.envs.multi_goal import MultiGoal
 from explorax.envs.noisy_tv import NoisyTV
 from explorax.envs.pendulum_swing_up import PendulumSwingUp
@@ -22,6 +25,7 @@ from explorax.envs.probes import (
     ProbeConstant,
     ProbeDelay,
     ProbeObservation,
+    ProbeRecall,
 )
 from explorax.envs.reacher import Reacher
 
@@ -35,9 +39,12 @@ __all__ = [
     "DoublePendulumSparse",
     "FourRooms",
     "KeyDoor",
+    "Labyrinth",
+    "MemoryMaze",
     "MountainCar",
     "MountainCarContinuous",
     "MountainCarSparse",
+    "Mover",
     "MultiGoal",
     "NoisyTV",
     "PendulumSwingUp",
@@ -47,5 +54,6 @@ __all__ = [
     "ProbeConstant",
     "ProbeDelay",
     "ProbeObservation",
+    "ProbeRecall",
     "Reacher",
 ]

@@ -22,23 +22,28 @@ class Canvas:
     """
 
     def __init__(
-        self, x: Point, y: Point, background: str = SKY, margin: Point = (12.0, 12.0)
+        self,
+        x: Point,
+        y: Point,
+        background: str = SKY,
+        margin: Point = (12.0, 12.0),
+        size: tuple[int, int] = (WIDTH, HEIGHT),
     ) -> None:
         """Show x[0]..x[1] by y[0]..y[1] within margins of so many pixels of the frame."""
         from PIL import Image, ImageDraw
 
-        size = (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING)
-        self._image = Image.new("RGB", size, background)
+        self._size = width, height = size
+        self._image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), background)
         self._draw = ImageDraw.Draw(self._image)
         self._scale = OVERSAMPLING * min(
-            (WIDTH - 2 * margin[0]) / (x[1] - x[0]), (HEIGHT - 2 * margin[1]) / (y[1] - y[0])
+            (width - 2 * margin[0]) / (x[1] - x[0]), (height - 2 * margin[1]) / (y[1] - y[0])
         )
         self._middle = ((x[0] + x[1]) / 2, (y[0] + y[1]) / 2)
 
     def _pixel(self, point: Point) -> Point:
         return (
-            WIDTH * OVERSAMPLING / 2 + (point[0] - self._middle[0]) * self._scale,
-            HEIGHT * OVERSAMPLING / 2 - (point[1] - self._middle[1]) * self._scale,
+            self._size[0] * OVERSAMPLING / 2 + (point[0] - self._middle[0]) * self._scale,
+            self._size[1] * OVERSAMPLING / 2 - (point[1] - self._middle[1]) * self._scale,
         )
 
     def pixels(self, length: float) -> float:
@@ -87,7 +92,7 @@ class Canvas:
         """Return the picture, uint8 [H, W, 3]."""
         from PIL import Image
 
-        small = self._image.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+        small = self._image.resize(self._size, Image.Resampling.BOX)
         return np.asarray(small, dtype=np.uint8)
 
 

@@ -91,3 +91,40 @@ def draw_goals(
     canvas.line([(0.0, -0.25), (0.0, 0.25)], EARTH_EDGE, 2.0)
     canvas.disc(position, canvas.pixels(6.5), BLUE, PAPER)
     return canvas.frame()
+
+
+def draw_mover(
+    position: Point,
+    velocity: Point,
+    radius: float,
+    corners: tuple[Point, Point],
+    blocks: list[Point],
+    cell: float,
+    goal: Point | None,
+) -> np.ndarray:
+    """Return a body with an arrow for its velocity among square `blocks`, or on a bare plane.
+
+    `corners` are the lower left and the upper right one of what is shown; on a bare plane the
+    picture follows the body by whole squares of a grid.
+    """
+    (left, low), (right, high) = corners
+    if not blocks:
+        shift = [round(each / (2 * cell)) * 2 * cell for each in position]
+        left, right, low, high = left + shift[0], right + shift[0], low + shift[1], high + shift[1]
+    canvas = Canvas((left, right), (low, high), SKY if not blocks else PAPER)
+    if not blocks:
+        for x in np.arange(np.ceil(left / cell), right / cell + 0.01) * cell:
+            canvas.line([(float(x), low), (float(x), high)], LINE, 1.0)
+        for y in np.arange(np.ceil(low / cell), high / cell + 0.01) * cell:
+            canvas.line([(left, float(y)), (right, float(y))], LINE, 1.0)
+        canvas.disc((0.0, 0.0), radius / 2, EARTH_EDGE)
+    for x, y in blocks:
+        canvas.box((x - cell / 2, y - cell / 2), (x + cell / 2, y + cell / 2), EARTH_EDGE)
+    if goal is not None:
+        for step, fill in enumerate(HILL):
+            canvas.disc(goal, 0.3 * cell * (1.4 - 0.25 * step), fill)
+        canvas.disc(goal, 0.12 * cell, GREEN)
+    tip = (position[0] + 1.2 * velocity[0], position[1] + 1.2 * velocity[1])
+    canvas.line([position, tip], VERMILION, 3.0)
+    canvas.disc(position, radius, BLUE, PAPER)
+    return canvas.frame()

@@ -1,26 +1,23 @@
 """Gymnasium's environments behind our protocol, stepped from Python."""
 
-import difflib
-import itertools
-from collections.abc import Callable
+import importlib
+import os
+import re
+import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import jax
 import numpy as np
 
-from explorax.core.errors import (
-    BadEnvironmentData,
-    Incompatible,
-    InvalidSetting,
-    UnknownName,
-    require,
-)
-from explorax.core.protocols import Box, Discrete, Key, Spec, Step, View
+from explorax.core.errors import Incompatible, UnknownName, require
+from explorax.core.protocols import Key, Spec, Step
+from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
+from explorax.envs.gymnasium_vector import Recipe, advance, describe, frame, nearest, single, start
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
+from explorax.envs.supervision import ALONE, Supervision
 
 # Where one of our tasks is the same one, its map and its meaning of success hold.
 _TWINS = {
@@ -29,22 +26,9 @@ _TWINS = {
     "MountainCarContinuous-v0": MountainCarContinuous(),
 }
 # Packages that add their environments to Gymnasium's registry when imported.
-_PACKAGES = {"ALE/": ("ale_py", "ale-py"), "MiniGrid-": ("minigrid", "minigrid")}
+_PACKAGES = {"ALE/": "ale-py", "MiniGrid-": "minigrid"}
 _EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "classic_control": "classic-control"}
 _EXTRAS |= {"toy_text": "toy-text"}
-
-
-@dataclass(frozen=True, eq=False)
-class Running:
-    """Live environments: the state, changed in place by `step`.
-
-    JAX sees a pytree without leaves, so that nothing tries to copy, save or trace it.
-    """
-
-    vector: Any  # gymnasium.vector.SyncVectorEnv
-
-
-jax.tree_util.register_pytree_node(Running, lambda state: ((), state), lambda state, _: state)
 
 
 @dataclass(frozen=True)
@@ -66,6 +50,7 @@ class GymnasiumVector:
     num_envs: int
     render: bool = False  # whether `draw` will be called
     kwargs: tuple[tuple[str, Any], ...] = ()  # of the environment's constructor, sorted by name
+    supervision: Supervision = ALONE  # who steps them, and what if one fails
 
     def __post_init__(self) -> None:
         require(self.num_envs >= 1, self, "num_envs", "at least 1")
@@ -82,159 +67,91 @@ class GymnasiumVector:
 
     @property
     def spec(self) -> Spec:
-        spec = _describe(self.id, self.kwargs)
+        spec = _describe(single(self))
         twin = _TWINS.get(self.id) if not self.kwargs else None
         if twin is not None:
             spec = replace(spec, success_return=twin.success_return, view=twin.view)
         return replace(spec, num_envs=self.num_envs)
 
-    def reset(self, key: Key) -> tuple[Running, np.ndarray]:
-        import gymnasium
-        from gymnasium.vector import AutoresetMode
-
-        from explorax.envs.gymnasium_guard import Guard
-
-        index = itertools.count()
-        settings = dict(self.kwargs) | ({"render_mode": "rgb_array"} if self.render else {})
-        vector = _built(
-            self.id,
-            self.kwargs,
-            lambda: gymnasium.make_vec(
-                self.id,
-                self.num_envs,
-                "sync",
-                vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-                wrappers=[lambda env: Guard(env, self.id, next(index))],
-                # Gymnasium's own checker warns, at the first step only, about a part of what Guard
-                # raises at every step
-                disable_env_checker=True,
-                **settings,
-            ),
+    @property
+    def recipe(self) -> Recipe:
+        package = next((its for prefix, its in _PACKAGES.items() if self.id.startswith(prefix)), "")
+        return Recipe(
+            name=self.id if ":" in self.id else f"gymnasium:{self.id}",
+            id=self.id,
+            settings=dict(self.kwargs),
+            cure=lambda told: "" if "pip install" in told else _cure(self.id, package),
+            unknown=lambda: _unknown(self.id),
+            prepare=lambda: _prepare(self.id, package),
         )
-        seeds = np.asarray(jax.random.bits(key, (self.num_envs,), "uint32"))
-        obs, _ = vector.reset(seed=[int(seed) for seed in seeds])
-        return Running(vector), obs
+
+    def reset(self, key: Key) -> tuple[Running, np.ndarray]:
+        return start(self, key)
 
     def step(self, state: Running, key: Key, action: Any) -> tuple[Running, Step]:
-        vector = state.vector
-        chosen = _to_units(self.id, vector.single_action_space, np.asarray(action))
-        obs, reward, terminated, truncated, info = vector.step(chosen)
-        next_obs = obs.copy()
-        for index in np.flatnonzero(terminated | truncated):
-            next_obs[index] = info["final_obs"][index]
-        return state, Step(
-            obs=obs,
-            next_obs=next_obs,
-            reward=reward.astype(np.float32),
-            terminated=terminated,
-            truncated=truncated & ~terminated,
-        )
+        return state, advance(self.recipe, state, action)
 
     def draw(self, state: Running, index: int = 0) -> np.ndarray:
-        if not self.render:
-            raise InvalidSetting(f"{self!r} cannot draw. Make it with render=True.")
-        frame = _built(self.id, self.kwargs, lambda: state.vector.envs[index].render())
-        return np.asarray(frame, np.uint8)
-
-
-def _to_units(id: str, space: Any, action: np.ndarray) -> np.ndarray:
-    """Return `action` [E, ...] in the units of the environment's own `space`."""
-    if not hasattr(space, "low"):
-        return action + space.start
-    if not np.isfinite(action).all():
-        index = int(np.flatnonzero(~np.isfinite(action).reshape(len(action), -1).all(1))[0])
-        raise BadEnvironmentData(
-            f"gymnasium:{id}, environment {index}: the agent's action is not finite: "
-            f"{action[index]}. Its learning has diverged: try a smaller step size."
-        )
-    share = (np.clip(action, -1.0, 1.0) + 1.0) / 2.0
-    return (space.low + share * (space.high - space.low)).astype(space.dtype)
+        return frame(self, state, index)
 
 
 @lru_cache(maxsize=64)
-def _describe(id: str, kwargs: tuple[tuple[str, Any], ...]) -> Spec:
-    """Return what Gymnasium says of one environment."""
+def _describe(env: GymnasiumVector) -> Spec:
+    return describe(env.recipe)
+
+
+def _prepare(id: str, package: str) -> None:
+    """Register the environment, by importing who does; the working directory is looked in too."""
+    module = id.rpartition(":")[0] or package.replace("-", "_")
+    if not module or module in sys.modules:
+        return
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # without a package of its own, or one whose module is not there
+        if package or error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise UnknownName(
+            f"{id}: there is no module {error.name!r} to import, neither in the working directory "
+            f"({here}) nor among what is installed. Names are gymnasium:, dm_control:, minigrid: "
+            "and ale: for what these packages have, and module:Name-v0 for what the module "
+            "registers with Gymnasium when it is imported."
+        ) from error
+    except Exception as error:
+        raise Incompatible(
+            f"{id}: importing {module} raised {type(error).__name__}: {error}. Mend the module."
+        ) from error
+
+
+def _unknown(id: str) -> UnknownName:
     import gymnasium
 
-    from explorax.envs.gymnasium_guard import array_space, code_sizes
-
-    env = _built(id, kwargs, lambda: gymnasium.make(id, disable_env_checker=True, **dict(kwargs)))
-    flat = array_space(env.observation_space, id)
-    low, high = _bound(flat.low), _bound(flat.high, upper=True)
-    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(env.observation_space))
-    view = _view(obs) if isinstance(env.observation_space, gymnasium.spaces.Box) else None
-    space, spec = env.action_space, env.spec
-    env.close()
-    if isinstance(space, gymnasium.spaces.Discrete):
-        action: Discrete | Box = Discrete(int(space.n))
-    elif isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
-        action = Box(space.shape)
-    else:
-        raise Incompatible(
-            f"gymnasium:{id} acts in {space}; actions must be Discrete, or a Box with finite "
-            "bounds. Wrap the environment (gymnasium.wrappers.TransformAction) to have one."
+    module, _, name = id.rpartition(":")
+    if module:
+        entries = {key: str(spec.entry_point) for key, spec in gymnasium.registry.items()}
+        top = module.partition(".")[0]
+        its = [key for key, entry in entries.items() if top in re.split(r"\W", entry)]
+        what = f"It registers {', '.join(its)}." if its else "It registers none: it has to call "
+        what += "" if its else "gymnasium.register(id=..., entry_point=...) when it is imported."
+        return UnknownName(
+            f"The module {module} registers no environment {name!r} with Gymnasium."
+            f"{nearest(name, its)} {what}"
         )
-    steps = None if spec is None else spec.max_episode_steps
-    threshold = None if spec is None else spec.reward_threshold
-    success = None if threshold is None else float(threshold)
-    return Spec(obs, action, 1, max_episode_steps=steps, success_return=success, view=view)
-
-
-def _bound(values: np.ndarray, upper: bool = False) -> float | tuple[float, ...]:
-    """Return one bound where all are alike or there are many dimensions, else one per entry."""
-    widest = float(values.max() if upper else values.min())
-    if values.ndim != 1 or (values == widest).all():
-        return widest
-    return tuple(float(value) for value in values)
-
-
-def _view(obs: Box) -> View | None:
-    if len(obs.shape) != 1 or obs.shape[0] < 2 or obs.dtype != "float32":
-        return None
-    low = np.broadcast_to(np.asarray(obs.low), obs.shape)[:2]
-    high = np.broadcast_to(np.asarray(obs.high), obs.shape)[:2]
-    # float32's largest number is how some environments write "no bound"
-    if not (np.abs([low, high]) < np.finfo(np.float32).max / 2).all():
-        return None
-    return View(
-        labels=("observation 0", "observation 1"),
-        low=(float(low[0]), float(low[1])),
-        high=(float(high[0]), float(high[1])),
+    return UnknownName(
+        f"There is no Gymnasium environment {id!r}.{nearest(id, gymnasium.registry)} "
+        "gymnasium.pprint_registry() lists all; 'my_package:Name-v0' is what a package of your own "
+        "registers when it is imported."
     )
 
 
-def _built(id: str, kwargs: tuple[tuple[str, Any], ...], build: Callable[[], Any]) -> Any:
-    """Return `build()`, its failures turned into errors that say what to do."""
+def _cure(id: str, package: str) -> str:
     import gymnasium
 
-    package = next((pair for prefix, pair in _PACKAGES.items() if id.startswith(prefix)), None)
-    try:
-        if package is not None:
-            __import__(package[0])
-        return build()
-    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        cure = "" if "pip install" in str(error) else f" {_cure(id, package)}"
-        raise Incompatible(
-            f"gymnasium:{id} needs a package that is not installed: {error}.{cure}"
-        ) from error
-    except gymnasium.error.UnregisteredEnv as error:
-        near = difflib.get_close_matches(id, gymnasium.registry, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownName(
-            f"There is no Gymnasium environment {id!r}.{hint} gymnasium.pprint_registry() lists "
-            "all; 'gymnasium:package:Name-v0' imports a package first that registers its own."
-        ) from error
-    except TypeError as error:
-        if not kwargs:
-            raise
-        raise InvalidSetting(f"gymnasium:{id} refuses {dict(kwargs)}: {error}.") from error
-
-
-def _cure(id: str, package: tuple[str, str] | None) -> str:
-    import gymnasium
-
-    if package is not None:
-        return f"Install it: pip install {package[1]}"
+    if package:
+        return f"Install it: pip install {package}"
     spec = gymnasium.registry.get(id)
     entry = str(spec.entry_point) if spec is not None else ""
     extra = next((extra for part, extra in _EXTRAS.items() if part in entry), None)

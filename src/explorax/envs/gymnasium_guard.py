@@ -3,6 +3,7 @@
 Imports gymnasium, so it is imported only when such an environment is made.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -12,7 +13,7 @@ from gymnasium import spaces
 from explorax.core.errors import BadEnvironmentData, Incompatible
 
 
-def array_space(space: spaces.Space, id: str) -> spaces.Box:
+def array_space(space: spaces.Space, name: str) -> spaces.Box:
     """Return the Box of the arrays into which `encode` turns observations of `space`.
 
     Raises Incompatible for spaces whose elements have no fixed size.
@@ -22,7 +23,7 @@ def array_space(space: spaces.Space, id: str) -> spaces.Box:
     flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
     if not isinstance(flat, spaces.Box):
         raise Incompatible(
-            f"gymnasium:{id} observes {space}, which has no fixed size. "
+            f"{name} observes {space}, which has no fixed size. "
             "Wrap it so that it observes a Box, a Discrete, or a Dict or Tuple of such."
         )
     low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
@@ -106,45 +107,77 @@ def _unfit(array: np.ndarray) -> str | None:
         return None if np.isfinite(array.astype(np.float32)).all() else "is too large for float32"
 
 
-class Guard(gymnasium.Wrapper):
-    """One environment of the vector: checks what it returns and encodes its observations."""
+class Guard:
+    """One environment of several: checks what it returns and encodes its observations.
 
-    def __init__(self, env: gymnasium.Env, id: str, index: int) -> None:
-        super().__init__(env)
-        self.id, self.index, self.steps = id, index, 0
-        self.observation_space = array_space(env.observation_space, id)
+    `place` is what `locate` says after the last step, also where an episode ended.
+    """
 
-    def reset(self, **settings: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        name: str,
+        index: int,
+        locate: Callable[[gymnasium.Env], tuple[float, float]] | None = None,
+        steps: int = 0,
+    ) -> None:
+        self.env, self.name, self.index, self.steps = env, name, index, steps
+        self.locate, self.place = locate, (0.0, 0.0)
+        self.action_space = env.action_space
+        space = array_space(env.observation_space, name)
+        self.obs_like = np.zeros(space.shape, space.dtype)
+        is_box = isinstance(env.observation_space, spaces.Box)
+        self._plain = space.shape if is_box and space.dtype == np.float32 else None
+
+    @property
+    def unwrapped(self) -> Any:
+        return self.env.unwrapped
+
+    def reset(self, seed: int | None) -> np.ndarray:
         try:
-            observation, info = self.env.reset(**settings)
+            observation, _ = self.env.reset(seed=seed)
         except Exception as error:
             wrong = f"reset raised {type(error).__name__}: {error}"
             raise BadEnvironmentData(self._told(wrong)) from error
-        return self._observe(observation, "the observation of reset"), info
+        return self._observe(observation, "the observation of reset")
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:
         self.steps += 1
-        observation, reward, terminated, truncated, info = self._stepped(action)
+        observation, reward, terminated, truncated = self._stepped(action)
         encoded = self._observe(observation, "the observation")
+        if not (isinstance(reward, float) and -_FITS < reward < _FITS):
+            self._check_reward(reward)
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, bool | np.bool_):
+                self._raise(name, f"must be True or False and is {flag!r}")
+        if self.locate is not None:
+            self.place = self.locate(self.env)
+        return encoded, float(reward), bool(terminated), bool(truncated)
+
+    def draw(self) -> np.ndarray:
+        return np.asarray(self.env.render(), np.uint8)
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _stepped(self, action: Any) -> tuple[Any, Any, Any, Any]:
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+        except Exception as error:  # whatever it is, what was learned must be saved
+            wrong = f"step raised {type(error).__name__}: {error}"
+            raise BadEnvironmentData(self._told(wrong)) from error
+        return observation, reward, terminated, truncated
+
+    def _check_reward(self, reward: Any) -> None:
         if np.shape(reward) != () or np.asarray(reward).dtype.kind not in "fiub":
             self._raise("the reward", f"must be one number and is {reward!r}")
         wrong = _unfit(np.asarray(reward))
         if wrong is not None:
             self._raise("the reward", f"{wrong}: {float(reward)}")
-        for name, flag in (("terminated", terminated), ("truncated", truncated)):
-            if not isinstance(flag, bool | np.bool_):
-                self._raise(name, f"must be True or False and is {flag!r}")
-        return encoded, float(reward), bool(terminated), bool(truncated), info
-
-    def _stepped(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
-        except Exception as error:  # whatever it is, what was learned must be saved
-            wrong = f"step raised {type(error).__name__}: {error}"
-            raise BadEnvironmentData(self._told(wrong)) from error
-        return observation, reward, terminated, truncated, info
 
     def _observe(self, observation: Any, field: str) -> np.ndarray:
+        if self._plain is not None and _is_small(observation, self._plain):
+            return observation  # which the rows make float32
         wrong = fault(self.env.observation_space, observation)
         if wrong is not None:
             self._raise(field, wrong)
@@ -155,6 +188,24 @@ class Guard(gymnasium.Wrapper):
 
     def _told(self, wrong: str) -> str:
         return (
-            f"gymnasium:{self.id}, environment {self.index}, step {self.steps}: {wrong}. "
+            f"{self.name}, environment {self.index}, step {self.steps}: {wrong}. "
             "Mend the environment, or wrap it."
         )
+
+
+_FITS = 1e38  # what is smaller fits into float32
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _is_small(observation: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether this is an array of floats of that shape that surely fit into float32.
+
+    One product in place of the full check, which takes longer than many an environment's step.
+    """
+    if type(observation) is not np.ndarray or observation.shape != shape:
+        return False
+    if observation.dtype not in _FLOATS:
+        return False
+    flat = observation.ravel()
+    with np.errstate(over="ignore"):
+        return bool(flat.dot(flat) < _FITS)

@@ -72,6 +72,8 @@ class MultiGoal:
     obs = Box((2,), low=-LIMIT, high=LIMIT)
     action = Box((2,))
     success_return = None
+    goals = GOALS
+    looks_at = ((0.0, 0.0), (2.5, 0.0), (2.0, 2.0))  # four ways, one way, between two ways
     view = View(labels=("x", "y"), low=(-LIMIT, -LIMIT), high=(LIMIT, LIMIT))
 
     def __post_init__(self) -> None:
@@ -108,6 +110,10 @@ class MultiGoal:
         cost = ACTION_COST * jnp.square(push).sum()
         pay = self.field(after) - cost + jnp.where(arrived, GOAL_PAY, 0.0)
         return MultiGoalState(after), pay, arrived
+
+    def goals_reached(self, obs: Float[Array, "N 2"]) -> Int[Array, ""]:
+        """Return at how many of the four goals episodes that ended at `obs` did so."""
+        return goals_reached(obs)
 
     def draw(self, state: MultiGoalState) -> np.ndarray:
         from explorax.envs.drawing_control import draw_goals

@@ -90,6 +90,15 @@ class NoisyTV:
     def view(self) -> View | None:
         return self.task.view  # of the first entries of an observation, which are the task's
 
+    def where(self, state: TelevisionState) -> jax.Array:
+        """Return the task's point of its view, which must be a hidden one."""
+        task: Any = self.task
+        return task.where(state.task)
+
+    @property
+    def costly(self) -> bool:
+        return getattr(self.task, "costly", False)
+
     def _new_picture(self, key: Key) -> jax.Array:
         if self.task.obs.one_hot is not None:
             return jax.random.randint(key, (), 0, self.channels, jnp.int32)

@@ -4,18 +4,32 @@ import ast
 import dataclasses
 import inspect
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, cast, get_type_hints
 
 import explorax.envs as envs
 from explorax.core.errors import Incompatible, InvalidSetting, unknown_name
 from explorax.core.protocols import Env
+from explorax.envs.atari import PREFIX as ATARI
+from explorax.envs.atari import AtariVector
+from explorax.envs.dm_control import PREFIX as DM_CONTROL
+from explorax.envs.dm_control import DMControlVector
 from explorax.envs.gymnasium import GymnasiumVector
+from explorax.envs.gymnasium_vector import NO_SETTINGS
+from explorax.envs.minigrid import PREFIX as MINIGRID
+from explorax.envs.minigrid import MiniGridVector
+from explorax.envs.mujoco_vector import PREFIX as MUJOCO
+from explorax.envs.mujoco_vector import MuJoCoVector, task_of
 from explorax.envs.noisy_tv import NoisyTV
+from explorax.envs.supervision import ALONE, Supervision
 from explorax.envs.task import Batched, Task
 
 GYMNASIUM = "gymnasium:"
+_WRAPPED: dict[str, type] = {ATARI: AtariVector, MINIGRID: MiniGridVector}
 TELEVISION = "noisy_tv"  # the setting that every task has: the channels of its NoisyTV
 _FORM = re.compile(r"(?P<name>[^/()]+)(?:/(?P<size>[^/()]+))?(?:\((?P<settings>.*)\))?", re.DOTALL)
+# the user's own: the module to import, and the id that it registers with Gymnasium
+_OWN = re.compile(r"[A-Za-z_][\w.]*:[^:()]+")
 _EXAMPLES = "Forms: mountain_car, deep_sea/20, mountain_car_sparse(power=0.0008)."
 
 
@@ -23,17 +37,33 @@ def make(name: str | Task | Env, num_envs: int) -> Env:
     """Return `num_envs` environments side by side.
 
     `name` is `mountain_car`, `deep_sea/20`, `mountain_car_sparse(power=0.0008)`,
-    `gymnasium:MountainCar-v0`, `gymnasium:LunarLander-v3(continuous=True)`, a task or an
-    environment. Any task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N channels.
+    `gymnasium:MountainCar-v0`, `gymnasium:LunarLander-v3(continuous=True)`,
+    `dm_control:cheetah-run`, `ale:MontezumaRevenge-v5(clip_reward=True)`,
+    `minigrid:DoorKey-8x8-v0`, `mujoco:HalfCheetahSparse(both_sides=True)`, `my_package:MyEnv-v0`
+    for an id that a module of the user's registers with Gymnasium, a task or an environment. Any
+    task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N channels.
     Raises UnknownName, InvalidSetting, or Incompatible where an environment object cannot be had in
     that number, or a task can have no television.
     """
     if not isinstance(name, str):
         return _from_object(name, num_envs)
-    if name.startswith(GYMNASIUM):
-        id, settings = _gymnasium_parts(name)
-        return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))
-    return Batched(_task(name), num_envs)
+    return _hosted(name, num_envs) or Batched(_task(name), num_envs)
+
+
+def supervised(env: Env, supervision: Supervision) -> Env:
+    """Return the same environments, stepped as `supervision` says.
+
+    Raises Incompatible where that cannot be: tasks in JAX are computed, and hang or die nowhere.
+    """
+    if supervision == ALONE:
+        return env
+    if "supervision" not in getattr(env, "__dataclass_fields__", {}):
+        raise Incompatible(
+            f"{name_of(env)} cannot be stepped by worker processes or restarted, which is for "
+            f"environments of Gymnasium ({GYMNASIUM}, {ATARI}, {MINIGRID}, package:Name-v0). Leave "
+            "out workers, step_limit_s and restarts."
+        )
+    return dataclasses.replace(cast(Any, env), supervision=supervision)
 
 
 def name_of(env: str | Task | Env) -> str:
@@ -43,12 +73,17 @@ def name_of(env: str | Task | Env) -> str:
     An object of a class that is not in the catalogue is named by its `repr`.
     """
     if isinstance(env, str):
-        if not env.startswith(GYMNASIUM):
-            return name_of(_task(env))
-        id, settings = _gymnasium_parts(env)
-        return GYMNASIUM + id + _settings_text(settings)
+        return name_of(_hosted(env, 1) or _task(env))
     if isinstance(env, GymnasiumVector):
-        return GYMNASIUM + env.id + _settings_text(dict(env.kwargs))
+        prefix = "" if _OWN.match(env.id) else GYMNASIUM
+        return prefix + env.id + _settings_text(dict(env.kwargs))
+    if isinstance(env, DMControlVector):
+        return DM_CONTROL + env.id
+    if isinstance(env, AtariVector | MiniGridVector):
+        prefix = ATARI if isinstance(env, AtariVector) else MINIGRID
+        return prefix + env.id + _settings_text(_given(env, NO_SETTINGS))
+    if isinstance(env, MuJoCoVector):
+        return env.name + _settings_text(_given(env.task, ()))
     shown = env.task if isinstance(env, Batched) else env
     task = shown.task if isinstance(shown, NoisyTV) else shown
     name = _snake(type(task).__name__)
@@ -56,15 +91,20 @@ def name_of(env: str | Task | Env) -> str:
         return repr(shown)
     fields = dataclasses.fields(cast(Any, task))  # every task is a dataclass
     sized = [field for field in fields if field.default is dataclasses.MISSING]
-    given = {
-        field.name: getattr(task, field.name)
-        for field in fields
-        if field not in sized and getattr(task, field.name) != field.default
-    }
+    given = _given(task, [field.name for field in sized])
     if isinstance(shown, NoisyTV):
         given[TELEVISION] = shown.channels
     size = "".join(f"/{getattr(task, field.name)}" for field in sized)
     return name + size + _settings_text(given)
+
+
+def _given(settings: Any, others: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not at their defaults, without `others`."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.name not in others and getattr(settings, field.name) != field.default
+    }
 
 
 def catalogue() -> dict[str, str]:
@@ -116,7 +156,12 @@ def _task(text: str) -> Task:
     if name in envs.__all__:  # the `repr` of a task
         name = _snake(name)
     if name not in classes:
-        cure = f"Gymnasium's environments are written {GYMNASIUM}MountainCar-v0."
+        cure = (
+            f"Gymnasium's environments are written {GYMNASIUM}MountainCar-v0, dm_control's "
+            f"{DM_CONTROL}cheetah-run, Atari's {ATARI}MontezumaRevenge-v5, MiniGrid's "
+            f"{MINIGRID}DoorKey-8x8-v0, the papers' in MuJoCo {MUJOCO}HalfCheetahSparse, and "
+            "your own my_package:MyEnv-v0."
+        )
         raise unknown_name("environment", name, classes, cure)
     cls = classes[name]
     settings = _settings(match["settings"], text)
@@ -136,14 +181,17 @@ def _task(text: str) -> Task:
     return NoisyTV(task, channels) if channels else task
 
 
-def _checked(name: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return `settings` if they are names and types of fields of `cls`, whole numbers as floats
-    where those are wanted; raise otherwise."""
+def _checked(
+    name: str, cls: type, settings: dict[str, Any], others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return `settings` if they are names and types of fields of `cls` that are not `others`, whole
+    numbers as floats where those are wanted; raise otherwise."""
     types = get_type_hints(cls)
-    fields = [field.name for field in dataclasses.fields(cls)]
+    fields = [field.name for field in dataclasses.fields(cls) if field.name not in others]
     for given, value in settings.items():
         if given not in fields:
-            raise unknown_name(f"setting of {name}", given, [*fields, TELEVISION])
+            possible = fields if others else [*fields, TELEVISION]
+            raise unknown_name(f"setting of {name}", given, possible)
         wanted = types[given]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (number if wanted is float else type(value) is wanted):
@@ -155,8 +203,27 @@ def _checked(name: str, cls: type, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:
-    id, parenthesis, rest = text.removeprefix(GYMNASIUM).partition("(")
+def _hosted(text: str, num_envs: int) -> Any:
+    """Return the environments that `text` names if they are stepped from Python, else None."""
+    if text.startswith(DM_CONTROL):
+        return DMControlVector(_dm_control_id(text), num_envs)
+    if text.startswith(MUJOCO):
+        id, settings = _host_parts(text, MUJOCO)
+        cls = task_of(id)
+        return MuJoCoVector(cls(**_checked(MUJOCO + id, cls, settings, NO_SETTINGS)), num_envs)
+    for prefix, cls in _WRAPPED.items():
+        if text.startswith(prefix):
+            id, settings = _host_parts(text, prefix)
+            return cls(id, num_envs, **_checked(prefix + id, cls, settings, NO_SETTINGS))
+    if text.startswith(GYMNASIUM) or _OWN.match(text):
+        id, settings = _host_parts(text, GYMNASIUM)
+        return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))
+    return None
+
+
+def _host_parts(text: str, prefix: str) -> tuple[str, dict[str, Any]]:
+    """Return (id, settings) of the name of an environment that is stepped from Python."""
+    id, parenthesis, rest = text.removeprefix(prefix).partition("(")
     if parenthesis and not rest.rstrip().endswith(")"):
         raise InvalidSetting(f"{text!r}: the parenthesis is not closed.")
     settings = _settings(rest.rstrip()[:-1] if parenthesis else None, text)
@@ -166,6 +233,13 @@ def _gymnasium_parts(text: str) -> tuple[str, dict[str, Any]]:
             "Gymnasium environment to have one."
         )
     return id.strip(), settings
+
+
+def _dm_control_id(text: str) -> str:
+    id, parenthesis, _ = text.removeprefix(DM_CONTROL).partition("(")
+    if parenthesis:
+        raise InvalidSetting(f"{text!r}: a task of dm_control takes no settings. Leave them out.")
+    return id.strip()
 
 
 def _literal(text: str, whole: str) -> Any:

@@ -1,0 +1,200 @@
+"""What our adapters to Gymnasium share: environments of one kind, made, stepped and described."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from explorax.core.errors import Incompatible, InvalidSetting, UnknownName
+from explorax.core.protocols import Box, Discrete, Key, Spec, Step, View
+from explorax.envs.border import Running, check_draws, to_units
+from explorax.envs.supervision import ALONE, Supervision
+from explorax.envs.worlds import Worlds
+
+# fields of an adapter that a name does not set
+NO_SETTINGS = ("id", "num_envs", "render", "supervision")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one environment is made."""
+
+    name: str  # as people write it, for messages: gymnasium:CartPole-v1
+    id: str  # in Gymnasium's registry
+    settings: dict[str, Any]  # of its constructor
+    cure: Callable[[str], str]  # what to do where a package is missing, from the error's text
+    unknown: Callable[[], UnknownName]  # the error where `id` is not registered
+    prepare: Callable[[], object] = tuple  # registers it, by importing a package
+    wrap: Callable[[Any], Any] = lambda env: env
+    locate: Callable[[Any], tuple[float, float]] | None = None  # the place of a hidden view
+    facts: Callable[[Any], dict[str, Any]] = lambda env: {}  # fields of the Spec that it knows
+
+
+class Adapter(Protocol):
+    """Environments of one kind, as they are made."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def render(self) -> bool: ...
+    @property
+    def supervision(self) -> Supervision: ...
+
+
+def start(env: Adapter, key: Key) -> tuple[Running, np.ndarray]:
+    """Return (state, obs) of new environments, seeded from `key`."""
+    import gymnasium
+
+    # a script may have registered what a worker process cannot import
+    known = gymnasium.registry.get(env.recipe.id)
+    build = partial(_world, env, known)
+    worlds = Worlds(env.recipe.name, build, env.num_envs, env.supervision)
+    seeds = np.asarray(jax.random.bits(key, (env.num_envs,), "uint32"))
+    return Running(worlds), worlds.reset(seeds.tolist())
+
+
+def single(env: Any) -> Any:
+    """Return one environment alone, which tells what all of its kind are like."""
+    return replace(env, num_envs=1, render=False, supervision=ALONE)
+
+
+def _world(adapter: Adapter, known: Any, index: int, steps: int) -> Any:
+    """Return one environment, checked; it has made so many steps before."""
+    import gymnasium
+
+    from explorax.envs.gymnasium_guard import Guard
+
+    recipe = adapter.recipe
+    if known is not None:
+        gymnasium.registry.setdefault(recipe.id, known)
+    settings: dict[str, Any] = recipe.settings | (
+        {"render_mode": "rgb_array"} if adapter.render else {}
+    )
+    # Gymnasium's own checker warns, at the first step only, about a part of what Guard raises at
+    # every step
+    env = built(recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **settings))
+    return Guard(built(recipe, lambda: recipe.wrap(env)), recipe.name, index, recipe.locate, steps)
+
+
+def advance(recipe: Recipe, state: Running, action: Any) -> Step:
+    """Return what one step gives; the environments change in place."""
+    worlds = state.vector
+    rows = worlds.step(_to_units(recipe.name, worlds.action_space, np.asarray(action)))
+    return Step(
+        obs=rows.obs,
+        next_obs=rows.next_obs,
+        reward=rows.reward,
+        terminated=rows.terminated,
+        truncated=rows.truncated,
+        place=rows.place if recipe.locate is not None else (),
+    )
+
+
+def frame(env: Adapter, state: Running, index: int) -> np.ndarray:
+    """Return the environment's own picture. Raises InvalidSetting unless made with `render`."""
+    check_draws(env)
+    recipe = env.recipe
+    return built(recipe, lambda: state.vector.draw(index))
+
+
+def _to_units(name: str, space: Any, action: np.ndarray) -> np.ndarray:
+    """Return `action` [E, ...] in the units of the environment's own `space`."""
+    if not hasattr(space, "low"):
+        return action + space.start
+    return to_units(name, action, space.low, space.high).astype(space.dtype)
+
+
+def describe(recipe: Recipe) -> Spec:
+    """Return what Gymnasium says of one environment."""
+    import gymnasium
+
+    from explorax.envs.gymnasium_guard import array_space, code_sizes
+
+    bare = built(
+        recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **recipe.settings)
+    )
+    spec, facts = bare.spec, recipe.facts(bare)
+    env = built(recipe, lambda: recipe.wrap(bare))
+    flat = array_space(env.observation_space, recipe.name)
+    low, high = _bound(flat.low), _bound(flat.high, upper=True)
+    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(env.observation_space))
+    view = _view(obs) if isinstance(env.observation_space, gymnasium.spaces.Box) else None
+    space = env.action_space
+    env.close()
+    if isinstance(space, gymnasium.spaces.Discrete):
+        action: Discrete | Box = Discrete(int(space.n))
+    elif isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+        action = Box(space.shape)
+    else:
+        raise Incompatible(
+            f"{recipe.name} acts in {space}; actions must be Discrete, or a Box with finite "
+            "bounds. Wrap the environment (gymnasium.wrappers.TransformAction) to have one."
+        )
+    steps = None if spec is None else spec.max_episode_steps
+    threshold = None if spec is None else spec.reward_threshold
+    success = None if threshold is None else float(threshold)
+    told = Spec(obs, action, 1, max_episode_steps=steps, success_return=success, view=view)
+    return replace(told, **facts)
+
+
+def _bound(values: np.ndarray, upper: bool = False) -> float | tuple[float, ...]:
+    """Return one bound where all are alike or there are many dimensions, else one per entry."""
+    widest = float(values.max() if upper else values.min())
+    if values.ndim != 1 or (values == widest).all():
+        return widest
+    return tuple(float(value) for value in values)
+
+
+def _view(obs: Box) -> View | None:
+    if len(obs.shape) != 1 or obs.shape[0] < 2 or obs.dtype != "float32":
+        return None
+    low = np.broadcast_to(np.asarray(obs.low), obs.shape)[:2]
+    high = np.broadcast_to(np.asarray(obs.high), obs.shape)[:2]
+    # float32's largest number is how some environments write "no bound"
+    if not (np.abs([low, high]) < np.finfo(np.float32).max / 2).all():
+        return None
+    return View(
+        labels=("observation 0", "observation 1"),
+        low=(float(low[0]), float(low[1])),
+        high=(float(high[0]), float(high[1])),
+    )
+
+
+def built(recipe: Recipe, build: Callable[[], Any]) -> Any:
+    """Return `build()`, its failures turned into errors that say what to do."""
+    import gymnasium
+
+    try:
+        recipe.prepare()
+        return build()
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise Incompatible(
+            f"{recipe.name} needs a package that is not installed: {error}."
+            f" {recipe.cure(str(error))}".rstrip()
+        ) from error
+    except gymnasium.error.UnregisteredEnv as error:
+        raise recipe.unknown() from error
+    except TypeError as error:
+        if not recipe.settings:
+            raise
+        raise InvalidSetting(f"{recipe.name} refuses {recipe.settings}: {error}.") from error
+
+
+def nearest(id: str, names: Iterable[str]) -> str:
+    """Return " Did you mean 'CartPole-v1'?", or "" where none of `names` is near."""
+    near = difflib.get_close_matches(id, names, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def registered(beginning: str) -> tuple[str, ...]:
+    """Return what follows `beginning` in the registered ids that have it, in alphabetical order."""
+    import gymnasium
+
+    ids = sorted(id for id in gymnasium.registry if id.startswith(beginning))
+    return tuple(id.removeprefix(beginning) for id in ids)

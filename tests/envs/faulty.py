@@ -1,0 +1,66 @@
+"""Environments that fail, registered with Gymnasium when this module is imported, as a user's are.
+
+A worker process imports it by its name too.
+"""
+
+import os
+import signal
+import time
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+HOW = ("raise", "nan", "shape", "reset", "hang", "kill")
+
+
+class Faulty(gymnasium.Env):
+    """Observes (what its seed drew, steps of the episode); fails at step `at` if it got `victim`.
+
+    `victim` is the seed of the environment that is to fail; one that is restarted gets another.
+    0 stands for every environment, whatever its seed.
+    """
+
+    def __init__(self, how="", at=3, victim=0, render_mode=None):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.how, self.at, self.victim, self.render_mode = how, at, victim, render_mode
+        self.seed, self.count, self.lived = None, 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed = self.seed if seed is None else seed
+        if self.how == "reset" and self.fails(self.lived):
+            raise OSError("no more memory")
+        self.count, self.drawn = 0, float(self.np_random.uniform())
+        return self.observed(), {}
+
+    def step(self, action):
+        self.count += 1
+        self.lived += 1
+        observed, ends = self.observed(), self.count == 4
+        if self.fails(self.lived):
+            if self.how == "raise":
+                raise ValueError("engine on fire")
+            if self.how == "hang":
+                while True:
+                    time.sleep(0.01)
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            observed = {
+                "nan": np.full(2, np.nan, np.float32),
+                "shape": np.zeros(3, np.float32),
+            }.get(self.how, observed)
+        return observed, 1.0, False, ends, {}
+
+    def fails(self, lived):
+        return lived == self.at and self.victim in (0, self.seed)
+
+    def observed(self):
+        return np.array([self.drawn, self.count], np.float32)
+
+    def render(self):
+        return np.full((8, 8, 3), self.count, np.uint8)
+
+
+gymnasium.register("Faulty-v0", Faulty)  # pyright: ignore[reportArgumentType]  (a class will do)

@@ -1,24 +1,38 @@
-"""Two ways to collect, one way to learn: the only place where environment, agent and bonus meet."""
+"""One way to learn, and to collect on the device: here environment, agent and bonus meet.
+
+`host_loop` collects from environments that are stepped from Python, and learns in the same way.
+"""
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from explorax.core.protocols import Agent, Bonus, Box, Env, Key, Metrics, Percept, Rollout, Step
+from explorax.core.protocols import (
+    Agent,
+    Bonus,
+    Box,
+    Env,
+    Key,
+    Metrics,
+    Percept,
+    Rollout,
+    Step,
+    View,
+)
 from explorax.core.pytree import pytree, replace
+from explorax.ops import nonfinite
 from explorax.ops import tally as tallies
 from explorax.ops.tally import Tally
 
 # Rows from which on seeds score and learn one after another under vmap: one seed's rows fill the
 # cores and stay in cache, where all seeds' rows together neither do nor make good matrix products.
 LARGE_ROLLOUT = 1000
+NONFINITE = "nonfinite"  # among a chunk's metrics: what `ops.nonfinite.first` says of it, int32
 
 
 @pytree
@@ -56,8 +70,8 @@ def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
     env_state, obs = env.reset(key_env)
     percept = Percept(obs, jnp.zeros(spec.num_envs), jnp.ones(spec.num_envs, bool))
     agent_state, carry = agent.init(key_agent, spec), agent.carry(spec)
-    latent = _latent(agent, agent_state, carry, percept)
-    bonus_state = bonus.init(key_bonus, dataclasses.replace(spec, latent=latent))
+    told = _latents(agent, agent_state, carry, percept)
+    bonus_state = bonus.init(key_bonus, dataclasses.replace(spec, **told))
     return Training(
         Learner(agent_state, bonus_state, key_run, jnp.int32(0)),
         Actor(env_state, percept, carry),
@@ -65,21 +79,23 @@ def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
     )
 
 
-def _latent(agent: Agent, state: Any, carry: Any, percept: Percept) -> Box | None:
-    """Return what extras["latent"] is like, found by tracing `act`; None where there is none.
+def _latents(agent: Agent, state: Any, carry: Any, percept: Percept) -> dict[str, Box]:
+    """Return what extras["latent"] and extras["encoded"] are like, found by tracing `act`.
 
-    None too where rollouts have one step: a latent's successor is that of the next one's.
+    Nothing where rollouts have one step: a latent's successor is that of the next one's.
     """
     if agent.rollout_length < 2:
-        return None
+        return {}
     extras = jax.eval_shape(agent.act, state, carry, jax.random.key(0), percept)[2]
-    if not isinstance(extras, dict) or "latent" not in extras:
-        return None
-    latent = extras["latent"]
-    return Box(latent.shape[1:], -math.inf, math.inf, str(latent.dtype))
+    names = ("latent", "encoded") if isinstance(extras, dict) else ()
+    return {
+        name: Box(extras[name].shape[1:], -math.inf, math.inf, str(extras[name].dtype))
+        for name in names
+        if name in extras
+    }
 
 
-def _keys(learner: Learner) -> tuple[Key, Key]:
+def keys_of(learner: Learner) -> tuple[Key, Key]:
     """Return the keys of this iteration for acting and for learning."""
     key_act, key_learn = jax.random.split(jax.random.fold_in(learner.key, learner.iteration))
     return key_act, key_learn
@@ -88,12 +104,13 @@ def _keys(learner: Learner) -> tuple[Key, Key]:
 def _act(
     agent: Agent, learner: Learner, percept: Percept, carry: Any, t: Any
 ) -> tuple[Any, Any, Any, Key]:
-    key_act, key_env = jax.random.split(jax.random.fold_in(_keys(learner)[0], t))
+    key_act, key_env = jax.random.split(jax.random.fold_in(keys_of(learner)[0], t))
     action, carry, extras = agent.act(learner.agent, carry, key_act, percept)
     return action, carry, extras, key_env
 
 
-def _row(percept: Percept, action: Any, out: Step, extras: Any) -> Rollout:
+def row_of(percept: Percept, action: Any, out: Step, extras: Any) -> Rollout:
+    """Return one step of a rollout, leaves [E, ...]; nobody was paid a bonus for it yet."""
     return Rollout(
         obs=percept.obs,
         action=action,
@@ -104,6 +121,8 @@ def _row(percept: Percept, action: Any, out: Step, extras: Any) -> Rollout:
         first=percept.first,
         bonus=jnp.zeros_like(out.reward),
         extras=extras,
+        place=out.place,
+        true_reward=out.true_reward,
     )
 
 
@@ -120,32 +139,11 @@ def collect_on_device(
     def one(actor: Actor, t: jax.Array) -> tuple[Actor, Rollout]:
         action, carry, extras, key_env = _act(agent, learner, actor.percept, actor.carry, t)
         env_state, out = env.step(actor.env, key_env, action)
-        return Actor(env_state, _percept(out), carry), _row(actor.percept, action, out, extras)
+        return Actor(env_state, _percept(out), carry), row_of(actor.percept, action, out, extras)
 
     carry = actor.carry
     actor, rollout = jax.lax.scan(one, actor, jnp.arange(agent.rollout_length))
     return actor, replace(rollout, carry=carry)
-
-
-_act_jitted = jax.jit(_act, static_argnums=0)
-
-
-def collect_on_host(
-    env: Env, agent: Agent, learner: Learner, actor: Actor
-) -> tuple[Actor, Rollout]:
-    """Return (actor, rollout [T, E]) by a Python loop over `env.step`, with one compiled `act`.
-
-    Draws the same numbers as `collect_on_device`.
-    """
-    rows, carry = [], actor.carry
-    for t in range(agent.rollout_length):
-        action, next_carry, extras, key_env = _act_jitted(
-            agent, learner, actor.percept, actor.carry, np.int32(t)
-        )
-        env_state, out = env.step(actor.env, key_env, np.asarray(action))
-        rows.append(_row(actor.percept, action, out, extras))
-        actor = Actor(env_state, _percept(out), next_carry)
-    return actor, replace(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows), carry=carry)
 
 
 def improve(
@@ -155,7 +153,7 @@ def improve(
 
     The bonus of iteration n uses the model fitted through n - 1.
     """
-    key_score, key_learn, key_update = jax.random.split(_keys(learner)[1], 3)
+    key_score, key_learn, key_update = jax.random.split(keys_of(learner)[1], 3)
 
     def learn(state: Any, key: Key, rollout: Rollout, bonus_state: Any) -> tuple[Any, Metrics]:
         return agent.learn(state, key, rollout, partial(bonus.rescore, bonus_state))
@@ -193,40 +191,47 @@ def chunk_on_device(
 
     `jax.vmap` over the last argument trains many seeds at once.
     """
-    spec = env.spec
 
-    def one(training: Training, _: None) -> tuple[Training, Metrics]:
+    def one(carry: tuple[Training, jax.Array], _: None) -> tuple[Any, tuple[Metrics, jax.Array]]:
+        training, sizes = carry
         actor, rollout = collect_on_device(env, agent, training.learner, training.actor)
-        learner, rollout, metrics = improve(agent, bonus, training.learner, rollout)
-        return Training(learner, actor, tallies.count(training.tally, spec, rollout)), metrics
-
-    training, metrics = jax.lax.scan(one, training, None, iterations)
-    tally, episodes = tallies.summary(training.tally)
-    return replace(training, tally=tally), {**episodes, **_mean_over_iterations(metrics)}
-
-
-def _improve_and_count(
-    env: Env, agent: Agent, bonus: Bonus, learner: Learner, tally: Tally, rollout: Rollout
-) -> tuple[Learner, Tally, Metrics]:
-    learner, rollout, metrics = improve(agent, bonus, learner, rollout)
-    return learner, tallies.count(tally, env.spec, rollout), metrics
-
-
-_improve_jitted: Callable[..., Any] = jax.jit(_improve_and_count, static_argnums=(0, 1, 2))
-
-
-def chunk_on_host(
-    env: Env, agent: Agent, bonus: Bonus, iterations: int, training: Training
-) -> tuple[Training, Metrics]:
-    """Return what `chunk_on_device` returns, stepping `env` from Python; one seed at a time."""
-    history = []
-    for _ in range(iterations):
-        actor, rollout = collect_on_host(env, agent, training.learner, training.actor)
-        learner, tally, metrics = _improve_jitted(
-            env, agent, bonus, training.learner, training.tally, rollout
+        learner, tally, sizes, metrics, broken = improve_and_count(
+            env, agent, bonus, training.learner, training.tally, sizes, rollout
         )
-        training = Training(learner, actor, tally)
-        history.append(metrics)
-    tally, episodes = tallies.summary(training.tally)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *history)
-    return replace(training, tally=tally), {**episodes, **_mean_over_iterations(stacked)}
+        return (Training(learner, actor, tally), sizes), (metrics, broken)
+
+    start = (training, nonfinite.sizes(training.learner.agent))
+    (training, _), told = jax.lax.scan(one, start, None, iterations)
+    return end_of_chunk(env.spec.view, training, *told)
+
+
+def improve_and_count(
+    env: Env,
+    agent: Agent,
+    bonus: Bonus,
+    learner: Learner,
+    tally: Tally,
+    sizes: jax.Array,
+    rollout: Rollout,
+) -> tuple[Learner, Tally, jax.Array, Metrics, jax.Array]:
+    """Return (learner, tally, sizes, metrics, which of `nonfinite.names` are not finite)."""
+    # what is for people alone is kept from those who learn
+    seen = replace(rollout, place=(), true_reward=())
+    learner, scored, metrics = improve(agent, bonus, learner, seen)
+    after = nonfinite.sizes(learner.agent)
+    broken = nonfinite.broken(scored, metrics, sizes, after)
+    told = replace(scored, place=rollout.place, true_reward=rollout.true_reward)
+    tally = tallies.count(tally, env.spec, told)
+    return learner, tally, after, metrics, broken
+
+
+def end_of_chunk(
+    view: View | None, training: Training, metrics: Metrics, broken: jax.Array
+) -> tuple[Training, Metrics]:
+    """Return (training, metrics) from each iteration's metrics [n] and signs [n, Q]."""
+    tally, episodes = tallies.summary(training.tally, view)
+    return replace(training, tally=tally), {
+        **episodes,
+        **_mean_over_iterations(metrics),
+        NONFINITE: nonfinite.first(broken),
+    }

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import AS_USERS_DO
 
-from explorax import loop
+from explorax import host_loop, loop
 from explorax.agents import DQN, ERWR, REINFORCE, TRPO, TabularQ, on_policy
 from explorax.bonuses import RND, VIME, MedianRatio, NoBonus, PredictionError, Scale, Sum
 from explorax.envs.chain import Chain
@@ -94,7 +95,8 @@ class PositionInReward:
 @cache
 def _program(env, agent, bonus):
     start = jax.jit(partial(loop.start, env, agent, bonus))
-    return start, jax.jit(partial(loop.chunk_on_device, env, agent, bonus, ITERATIONS))
+    chunk = partial(loop.chunk_on_device, env, agent, bonus, ITERATIONS)
+    return start, jax.jit(chunk, compiler_options=AS_USERS_DO)
 
 
 def trained(env, agent, bonus, seed=0):
@@ -215,7 +217,7 @@ def test_both_drivers_draw_the_same_numbers(name):
     bonus = Scale(MedianRatio(VIME(hidden=(4,), pool_size=500, min_pool_size=50)), 0.1)
     start, chunk = _program(env, agent, bonus)
     on_device, metrics = chunk(start(jax.random.key(3)))
-    on_host, host_metrics = loop.chunk_on_host(
+    on_host, host_metrics = host_loop.chunk_on_host(
         env, agent, bonus, ITERATIONS, start(jax.random.key(3))
     )
     for a, b in zip(
@@ -237,7 +239,8 @@ def test_seeds_in_one_program_are_the_seeds_one_by_one():
     bonus = Scale(VIME(hidden=(4,), pool_size=500, min_pool_size=50), 0.1)
     keys = jax.vmap(jax.random.key)(jnp.arange(2))
     start, chunk = _program(env, agent, bonus)
-    together, _ = jax.jit(jax.vmap(chunk))(jax.jit(jax.vmap(start))(keys))
+    all_seeds = jax.vmap(partial(loop.chunk_on_device, env, agent, bonus, ITERATIONS))
+    together, _ = jax.jit(all_seeds)(jax.jit(jax.vmap(start))(keys))
     for index in range(2):
         alone, _ = chunk(start(keys[index]))
         for a, b in zip(

@@ -1,0 +1,147 @@
+"""Collecting from environments that are stepped from Python; what is learned is `loop`'s."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax import loop
+from explorax.core.protocols import Agent, Bonus, Env, Key, Metrics, Percept, Rollout, Step
+from explorax.core.pytree import pytree
+from explorax.loop import Actor, Learner, Training
+from explorax.ops import nonfinite
+
+
+@pytree
+class _Noted:
+    """What is known before the step; rows [T, E, ...] that stay where `act` is computed."""
+
+    obs: Any
+    action: Any
+    first: Any
+    extras: Any
+
+
+def _begin(
+    agent: Agent, learner: Learner, percept: Percept, carry: Any
+) -> tuple[tuple[Key, Key], _Noted]:
+    """Return (the keys [T] to act and to step with, as on the device; rows yet to be written)."""
+    count = agent.rollout_length
+    key_act = loop.keys_of(learner)[0]
+    keys = jax.vmap(lambda t: jax.random.split(jax.random.fold_in(key_act, t)))(jnp.arange(count))
+    action, _, extras = jax.eval_shape(agent.act, learner.agent, carry, keys[0, 0], percept)
+    row = _Noted(percept.obs, action, percept.first, extras)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), row)
+    return (keys[:, 0], keys[:, 1]), rows
+
+
+def _act(
+    agent: Agent,
+    rows: _Noted,
+    state: Any,
+    keys: tuple[Key, Key],
+    percept: Percept,
+    carry: Any,
+    t: Any,
+) -> tuple[_Noted, Any, Any, Key]:
+    """Return (rows with row t, action, carry, the key to step with)."""
+    key_act, key_env = (key[t] for key in keys)
+    action, carry, extras = agent.act(state, carry, key_act, percept)
+    row = _Noted(percept.obs, action, percept.first, extras)
+    rows = jax.tree.map(lambda each, leaf: each.at[t].set(leaf), rows, row)
+    return rows, action, carry, key_env
+
+
+@lru_cache(maxsize=16)
+def _compiled(agent: Agent) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return `_begin` and `_act` compiled. Looked up once a rollout: to hash an agent costs more
+    than to call it."""
+    return jax.jit(partial(_begin, agent)), jax.jit(partial(_act, agent), donate_argnums=0)
+
+
+def collect_on_host(
+    env: Env, agent: Agent, learner: Learner, actor: Actor
+) -> tuple[Actor, Rollout]:
+    """Return (actor, rollout [T, E]) by a Python loop over `env.step`, with one compiled `act`.
+
+    Draws the same numbers as `loop.collect_on_device`. Of a step only the action crosses to the
+    host and only the percept crosses back: `act` writes what it saw, chose and said into rows of
+    its own, and what the environments give is written into NumPy's.
+    """
+    begin, act = _compiled(agent)
+    env_state, percept, carry = actor.env, actor.percept, actor.carry
+    keys, noted = begin(learner, percept, carry)
+    given: Any = None
+    for t in range(agent.rollout_length):
+        noted, action, carry, key_env = act(noted, learner.agent, keys, percept, carry, np.int32(t))
+        env_state, out = env.step(env_state, key_env, np.asarray(action))
+        out = jax.tree.map(np.asarray, out)
+        if given is None:
+            given = [_rows_like(leaf, agent.rollout_length) for leaf in _outcome(out)]
+        for rows, row in zip(given, _outcome(out), strict=True):
+            if not isinstance(row, tuple):
+                rows[t] = row
+        percept = _percept(out)
+    rollout = Rollout(
+        noted.obs,
+        noted.action,
+        *given[:4],
+        first=noted.first,
+        bonus=np.zeros_like(given[0]),
+        extras=noted.extras,
+        carry=actor.carry,
+        place=given[4],
+        true_reward=given[5],
+    )
+    return Actor(env_state, percept, carry), rollout
+
+
+def _outcome(out: Step) -> tuple[Any, ...]:
+    """Return what a rollout holds of a step."""
+    return (
+        out.reward, out.next_obs, out.terminated, out.truncated, out.place, out.true_reward
+    )  # fmt: skip
+
+
+def _rows_like(leaf: Any, count: int) -> Any:
+    return leaf if isinstance(leaf, tuple) else np.empty((count, *leaf.shape), leaf.dtype)
+
+
+def _percept(out: Step) -> Percept:
+    """Return what `loop` makes of a step, in NumPy: JAX takes longer outside a compiled program."""
+    done = out.terminated | out.truncated
+    reward: Any = np.where(done, np.float32(0), out.reward)
+    return Percept(out.obs, reward, done)
+
+
+_improve: Callable[..., Any] = jax.jit(loop.improve_and_count, static_argnums=(0, 1, 2))
+
+
+def chunk_on_host(
+    env: Env,
+    agent: Agent,
+    bonus: Bonus,
+    iterations: int,
+    training: Training,
+    watch: Callable[[Rollout], object] | None = None,
+) -> tuple[Training, Metrics]:
+    """Return what `loop.chunk_on_device` returns, `env` stepped from Python; one seed at a time.
+
+    watch: is shown each rollout, as it was collected.
+    """
+    history, sizes = [], nonfinite.sizes(training.learner.agent)
+    for _ in range(iterations):
+        actor, rollout = collect_on_host(env, agent, training.learner, training.actor)
+        if watch is not None:
+            watch(rollout)
+        learner, tally, sizes, *told = _improve(
+            env, agent, bonus, training.learner, training.tally, sizes, rollout
+        )
+        training = Training(learner, actor, tally)
+        history.append(tuple(told))
+    return loop.end_of_chunk(
+        env.spec.view, training, *jax.tree.map(lambda *leaves: jnp.stack(leaves), *history)
+    )

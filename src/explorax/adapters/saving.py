@@ -1,0 +1,102 @@
+"""One file with all that a wrapper has learned: arrays, and a header that says whose they are.
+
+A NumPy archive (.npz): a trainer keeps it beside its own model. Nothing in it is code, the archive
+holds a checksum of each array, and it is written beside its place and renamed into it.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from explorax.core.errors import CheckpointError
+
+FORMAT = 1
+_HEADER = "header"
+
+
+def write(path: Path, owner: Mapping[str, Any], state: Any) -> None:
+    """Save the pytree `state`, and `owner`, which is JSON. Raises CheckpointError."""
+    arrays = {name: np.asarray(_data(leaf)) for name, leaf in _named(state)}
+    header = json.dumps({"format": FORMAT, "owner": owner})
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{_HEADER: np.array(header)}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}.") from error
+
+
+def read(path: Path, owner: Mapping[str, Any], template: Any) -> Any:
+    """Return the saved pytree in the structure of `template`.
+
+    Raises CheckpointError where the file is missing, damaged, or of another owner.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            header = json.loads(str(archive[_HEADER]))
+            arrays = {name: archive[name] for name in archive.files if name != _HEADER}
+        found, format = header["owner"], header["format"]
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no file {path}. `save` writes it.") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or was not written by `save` ({type(error).__name__}: {error}). "
+            "Take another copy of it."
+        ) from error
+    if format != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {format!r}; this version of explorax reads format {FORMAT}."
+        )
+    for name, value in owner.items():
+        if found.get(name) != value:
+            raise CheckpointError(
+                f"{path} was saved with {name} {found.get(name)!r}, and this wrapper has "
+                f"{value!r}. Make the wrapper as the one that saved it."
+            )
+    return _fitted(path, arrays, template)
+
+
+def _fitted(path: Path, arrays: dict[str, np.ndarray], template: Any) -> Any:
+    wanted = _named(template)
+    for name, leaf in wanted:
+        here, there = _data(leaf), arrays.get(name)
+        if there is None or (there.shape, there.dtype) != (here.shape, here.dtype):
+            said = "nothing" if there is None else f"{there.dtype} {there.shape}"
+            raise CheckpointError(
+                f"{path} has {said} for {name}, which is {here.dtype} {here.shape} here. It was "
+                "probably written by another version of explorax: use that version."
+            )
+    leaves = [_leaf(arrays[name], leaf) for name, leaf in wanted]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _named(state: Any) -> list[tuple[str, Any]]:
+    found = jax.tree_util.tree_leaves_with_path(state)
+    return [(f"state{jax.tree_util.keystr(path)}", leaf) for path, leaf in found]
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else np.asarray(leaf)
+
+
+def _leaf(array: np.ndarray, like: Any) -> Any:
+    """Return a saved array as `like` is: NumPy's, JAX's, or a typed key."""
+    if not isinstance(like, jax.Array):
+        return array
+    copied = jnp.array(array, copy=True)  # its own memory: it is donated
+    return jax.random.wrap_key_data(copied) if _is_key(like) else copied

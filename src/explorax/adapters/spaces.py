@@ -1,0 +1,154 @@
+"""A batch of observations or actions as a bonus sees it: one array per batch.
+
+Observations are encoded as everywhere in explorax (`envs.gymnasium_guard`), but E at a time.
+"""
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from gymnasium import spaces
+
+from explorax.core.errors import BadEnvironmentData, Incompatible
+from explorax.core.protocols import Box, Discrete, Spec
+from explorax.envs.gymnasium_guard import array_space, code_sizes, encode
+
+Bounds: TypeAlias = tuple[float, float]
+_SOME = 4096  # more bounds than this are summed up in one
+_ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def spec_of(
+    observed: spaces.Space, acted: spaces.Space, num_envs: int, name: str, bounds: Bounds | None
+) -> Spec:
+    """Return what a bonus may know of `num_envs` environments with these single spaces.
+
+    Raises Incompatible for spaces whose elements have no fixed size, and for actions without
+    bounds where `bounds` does not say what they are.
+    """
+    try:
+        flat = array_space(observed, name)
+    except NotImplementedError:
+        raise Incompatible(
+            f"{name} observes {observed}, which Gymnasium cannot flatten. Take out what a bonus "
+            "cannot use (gymnasium.wrappers.FilterObservation)."
+        ) from None
+    low, high = (_summed_up(edge) for edge in (flat.low, flat.high))
+    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(observed))
+    if isinstance(acted, spaces.Discrete):
+        return Spec(obs, Discrete(int(acted.n)), num_envs)
+    _check_action(acted, name, bounds)
+    shape = acted.shape if isinstance(acted, spaces.Box) else (spaces.flatdim(acted),)
+    return Spec(obs, Box(shape), num_envs)
+
+
+def _summed_up(edge: np.ndarray) -> float | tuple[float, ...]:
+    """Return one bound where all are alike or there are many, else one for each entry."""
+    alike = edge.size == 0 or bool((edge == edge.flat[0]).all())
+    if edge.ndim == 1 and not alike and edge.size <= _SOME:
+        return tuple(float(each) for each in edge)
+    return float(edge.flat[0]) if alike and edge.size else float(edge.min(initial=math.inf))
+
+
+def _check_action(space: spaces.Space, name: str, bounds: Bounds | None) -> None:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in _parts(space):
+            _check_action(part, name, bounds)
+    elif isinstance(space, spaces.Box):
+        if not space.is_bounded() and bounds is None:
+            raise Incompatible(
+                f"{name} acts in {space}, which has no bounds, and a bonus sees actions between -1 "
+                "and 1. Say what they stand for, action_bounds=(-1.0, 1.0), or wrap the "
+                "environment (gymnasium.wrappers.RescaleAction). gymnasium.wrappers.ClipAction "
+                "hides the bounds that there were."
+            )
+    elif not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        raise Incompatible(
+            f"{name} acts in {space}, which has no fixed size. Actions must be Discrete, a Box, "
+            "MultiDiscrete, MultiBinary, or a Dict or Tuple of such."
+        )
+
+
+def _parts(space: Any) -> tuple[spaces.Space, ...]:
+    return tuple(space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces)
+
+
+def _entries(space: Any, batch: Any) -> list[tuple[spaces.Space, Any]]:
+    keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
+    return [(part, batch[key]) for part, key in zip(_parts(space), keys, strict=True)]
+
+
+def encode_observations(space: spaces.Space, batch: Any) -> np.ndarray:
+    """Return E observations of the single `space` as one new array [E, *obs_shape].
+
+    Images are uint8, all else float32; Discrete becomes one-hot, Dict and Tuple are flattened in
+    Gymnasium's order: what `gymnasium_guard.encode` makes of each. Raises BadEnvironmentData.
+    """
+    if isinstance(space, spaces.Box):
+        dtype = np.uint8 if space.dtype == np.uint8 else np.float32
+        return _narrowed(batch, dtype)
+    return _flat(space, batch)
+
+
+def encode_actions(space: spaces.Space, batch: Any, bounds: Bounds | None = None) -> np.ndarray:
+    """Return E actions as a bonus sees them, a new array.
+
+    Discrete: int32 [E], from 0. A Box: float32 [E, ...] between -1 and 1, where a bounded one has
+    its bounds and any other has `bounds`. All else: float32 [E, A], one-hot codes (MultiDiscrete),
+    0 and 1 (MultiBinary) and scaled boxes, one after the other.
+    """
+    if isinstance(space, spaces.Discrete):
+        return (np.asarray(batch) - space.start).astype(np.int32)
+    if isinstance(space, spaces.Box):
+        return _scaled(space, batch, bounds)
+    return _flat(space, batch, True, bounds)
+
+
+def _scaled(space: spaces.Box, batch: Any, bounds: Bounds | None) -> np.ndarray:
+    low, high = (space.low, space.high) if space.is_bounded() else bounds or (-1.0, 1.0)
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    width = np.where(high > low, high - low, 1.0)  # an entry with one possible value is -1
+    return (2.0 * (np.asarray(batch, np.float64) - low) / width - 1.0).astype(np.float32)
+
+
+def _flat(
+    space: spaces.Space, batch: Any, acts: bool = False, bounds: Bounds | None = None
+) -> np.ndarray:
+    """Return E elements of the single `space` as float32 [E, D]."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = [_flat(part, values, acts, bounds) for part, values in _entries(space, batch)]
+        return np.concatenate(parts, axis=1)
+    if not isinstance(space, _ARRAYS):  # texts, which come as a tuple
+        return np.stack([encode(space, each) for each in batch])
+    values = np.asarray(batch)
+    if isinstance(space, spaces.Discrete):
+        return _one_hot(values[:, None] - space.start, [int(space.n)])
+    if isinstance(space, spaces.MultiDiscrete):
+        values = values - space.start
+        return _one_hot(values.reshape(len(values), -1), [int(size) for size in space.nvec.ravel()])
+    if acts and isinstance(space, spaces.Box):
+        values = _scaled(space, values, bounds)
+    return _narrowed(values.reshape(len(values), -1), np.float32)
+
+
+def _one_hot(values: np.ndarray, sizes: list[int]) -> np.ndarray:
+    """Return codes float32 [E, sum(sizes)] of whole numbers [E, K] in 0 .. sizes - 1.
+
+    Raises BadEnvironmentData, with the index of the environment, for any other number.
+    """
+    odd = (values < 0) | (values >= np.asarray(sizes)[None])
+    if odd.any():
+        index, entry = np.argwhere(odd)[0]
+        raise BadEnvironmentData(
+            f"environment {index}: number {values[index, entry]} where there are {sizes[entry]}, "
+            "counted from 0"
+        )
+    starts = np.cumsum([0, *sizes[:-1]])
+    codes = np.zeros((len(values), sum(sizes)), np.float32)
+    codes[np.arange(len(values))[:, None], starts[None] + values] = 1.0
+    return codes
+
+
+def _narrowed(values: Any, dtype: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is then found
+        return np.array(values, dtype)

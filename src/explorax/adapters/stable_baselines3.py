@@ -1,0 +1,111 @@
+"""A bonus within the reward of Stable-Baselines3's vector environments.
+
+Imports Stable-Baselines3, which explorax does not install.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from explorax.adapters.learning import Schedule
+from explorax.adapters.spaces import Bounds
+from explorax.adapters.stream import Keeps, Stream
+from explorax.core.errors import Incompatible
+from explorax.core.protocols import Bonus
+
+try:
+    from stable_baselines3.common.vec_env import (  # pyright: ignore[reportMissingImports]
+        VecEnv,
+        VecEnvWrapper,
+    )
+except ImportError as error:
+    raise Incompatible(
+        f"explorax.adapters.stable_baselines3 needs Stable-Baselines3: {error}. Install it: "
+        "pip install torch stable-baselines3"
+    ) from error
+
+
+class IntrinsicReward(Keeps, VecEnvWrapper):
+    """Pays reward + scale · bonus, and learns what the bonus needs as it goes.
+
+    Each info says `extrinsic_reward`, what the environment paid, and `intrinsic_reward`, the bonus
+    before it is scaled. With scale 0 the reward stays as it is.
+
+    Each step is scored by what was learned before it, as a rollout of one step: a bonus that
+    normalises by the last rollouts sees the last steps. Every `update_every` env steps the bonus
+    learns. Observations and everything else pass untouched; the successor at the end of an episode
+    is info["terminal_observation"], and an end by TimeLimit is no termination.
+
+    Put it over Monitor, which then shows the environment's own returns, and under VecNormalize,
+    VecFrameStack and VecTransposeImage. Evaluate on an environment without it.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        bonus: Bonus,
+        scale: float = 1.0,
+        *,
+        update_every: int = 1024,
+        seed: int = 0,
+        action_bounds: Bounds | None = None,
+    ) -> None:
+        """Wrap `venv`.
+
+        update_every: env steps of all environments together between two updates of the bonus.
+        seed: of the bonus's networks and draws. action_bounds: what -1 and 1 stand for where
+        actions are a Box without bounds of its own. Raises Incompatible where the bonus cannot be
+        paid here, InvalidSetting for values that are out of range.
+        """
+        super().__init__(venv)
+        self._stream = Stream(
+            _name(venv),
+            bonus,
+            (venv.observation_space, venv.action_space, venv.num_envs),
+            Schedule(scale, update_every, seed),
+            resets=False,
+            bounds=action_bounds,
+        )
+        self._acted: np.ndarray | None = None
+
+    def reset(self) -> Any:
+        observations = self.venv.reset()
+        self._stream.begin(observations)
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._acted = self._stream.act(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Step, and pay. Raises BadEnvironmentData where something is not finite."""
+        observations, reward, done, infos = self.venv.step_wait()
+        assert self._acted is not None, "step_wait follows step_async"
+        cut = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
+        final = {int(index): infos[index] for index in np.flatnonzero(done)}
+        bonus, _ = self._stream.step(
+            self._acted,
+            reward,
+            observations,
+            {index: self._last(info) for index, info in final.items()},
+            done & ~cut,
+            done & cut,
+        )
+        told = [
+            {**info, "extrinsic_reward": float(paid), "intrinsic_reward": float(more)}
+            for info, paid, more in zip(infos, reward, bonus, strict=True)
+        ]
+        return observations, self._stream.mixed(reward, bonus), done, told
+
+    def _last(self, info: dict[str, Any]) -> Any:
+        if "terminal_observation" not in info:
+            raise Incompatible(
+                f"{_name(self.venv)} does not say in info['terminal_observation'] where an episode "
+                "ended. Every VecEnv of Stable-Baselines3 does."
+            )
+        return info["terminal_observation"]
+
+
+def _name(venv: VecEnv) -> str:
+    spec: Any = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
+    return type(venv).__name__ if spec is None else spec.id

@@ -1,0 +1,12 @@
+"""What runs beside PyTorch, in an environment of its own (`make test-sb3`)."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before the first import of JAX and PyTorch, which read them once.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_threads] = "1"
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "adapters"))  # worlds.py

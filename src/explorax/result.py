@@ -78,6 +78,7 @@ class Result:
             "env": run.env,
             "agent": _brief(run.agent),
             "bonus": _brief(run.bonus),
+            **({"started from": str(run.origin["run"])} if run.origin else {}),
             "seeds": f"{row.seeds}, {run.env_steps:,} env steps each{state}",
             "final return": f"{_return(row)}  (interquartile mean, 95% interval over seeds)",
             "first success": f"{_first_success(row)}  (median over seeds)",

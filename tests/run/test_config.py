@@ -11,9 +11,10 @@ from toys import Novelty, Walk, Wanderer
 
 from explorax.core.errors import InvalidSetting, UnknownName
 from explorax.envs.task import Batched
-from explorax.run.config import RunConfig, resolve, safe_name, short_name
+from explorax.run.config import Origin, RunConfig, resolve, safe_name, short_name
 
 EXTRA = (Novelty, Wanderer)
+ORIGIN = Origin("/runs/walk/Wanderer+Novelty/0a1b2c3d", "walk", "0a1b2c3d", 0, 6)
 
 
 def config(**changes: Any) -> RunConfig:
@@ -45,6 +46,7 @@ _BASE: dict[str, Any] = {
         ("env", "", "env must be a name"),
         ("agent", Novelty(), "agent must be an agent such as TRPO()"),
         ("bonus", None, "bonus must be a bonus"),
+        ("init_from", "runs/walk", "init_from must be an Origin"),
     ],
 )
 def test_impossible_values(field: str, value: Any, said: str) -> None:
@@ -69,12 +71,25 @@ def test_the_digest_depends_on_everything_but_the_first_seed() -> None:
         {"num_envs": 5},
         {"log_points": 99},
         {"film": False},
+        {"init_from": ORIGIN},
     ]
     digests = {config(**change).digest for change in changes} | {base.digest}
     assert len(digests) == len(changes) + 1
     assert {next(iter(c)) for c in changes} == {
         f.name for f in dataclasses.fields(RunConfig) if f.name != "seed"
     }
+
+
+def test_where_a_run_starts_from_is_part_of_what_it_is_and_its_place_is_not() -> None:
+    started = config(init_from=ORIGIN)
+    assert RunConfig.from_json(started.to_json(), EXTRA) == started
+    assert "init_from" not in json.loads(config().to_json())
+    moved = dataclasses.replace(ORIGIN, run="elsewhere")
+    assert config(init_from=moved).digest == started.digest
+    changes: list[dict[str, Any]] = [{"digest": "1"}, {"seed": 1}, {"chunk": 5}]
+    for change in changes:
+        other = dataclasses.replace(ORIGIN, **change)
+        assert config(init_from=other).digest != started.digest
 
 
 @pytest.mark.parametrize("env_steps", [20, 2000, 2001, 2_000_000 - 1, 20 * 1009, 20 * 135])
@@ -144,6 +159,7 @@ def damaged(change: Any) -> str:
         (damaged(lambda r: r | {"sedes": 3}), UnknownName, "Did you mean 'seeds'"),
         (damaged(lambda r: {k: r[k] for k in r if k != "env"}), InvalidSetting, "lacks env"),
         (damaged(lambda r: r | {"agent": 3}), InvalidSetting, "constructor text, not 3"),
+        (damaged(lambda r: r | {"init_from": {"run": "x"}}), InvalidSetting, "init_from must hold"),
         (damaged(lambda r: r | {"env_steps": 0}), InvalidSetting, "env_steps must be"),
         (damaged(lambda r: r | {"agent": "exit()"}), UnknownName, "no agent 'exit'"),
         (damaged(lambda r: r | {"bonus": "Novelty(x=1)"}), UnknownName, "field of Novelty 'x'"),

@@ -1,5 +1,6 @@
 """Playing with what a run learned, and its film."""
 
+import dataclasses
 import io
 import json
 import os
@@ -15,13 +16,16 @@ import pytest
 from PIL import Image
 from toys import HostWalk, Novelty, Walk, Wanderer
 
+from explorax.agents import TRPO
+from explorax.bonuses import NoBonus
 from explorax.core.errors import CheckpointError, ExploraxError, InvalidSetting
-from explorax.core.protocols import Percept
+from explorax.core.protocols import Percept, Spec
+from explorax.envs.multi_goal import NO_GOAL, MultiGoal, goal_at
 from explorax.envs.task import Batched
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
-from explorax.run.evaluate import evaluate, play, restore_agents
-from explorax.run.film import LARGEST_BYTES, encode, film, typical_seed
+from explorax.run.evaluate import LONGEST, evaluate, play, restore_agents
+from explorax.run.film import FRAMES, LARGEST_BYTES, _frames_on_host, encode, film, typical_seed
 from explorax.run.tensorboard import TensorBoard
 from explorax.run.train import train
 
@@ -80,11 +84,34 @@ def test_host_and_device_environments_are_played_alike() -> None:
 
     agents = {"nothing": jnp.zeros((1, 2))}
     for env in (Batched(Walk(), 4), HostWalk(4)):
-        returns, lengths = play(env, Right(), agents, [0], 7)
+        returns, lengths, last = play(env, Right(), agents, [0], 7)
         assert returns.shape == (1, 7) and (returns == 1).all()
         assert (lengths >= 2).all() and (lengths <= 6).all()
-        returns, lengths = play(env, Right(), agents, [0], 7, greedy=False)
-        assert (returns == 0).all() and (lengths == 12).all()
+        assert last.shape == (1, 7, 2) and (last[..., 0] >= 1).all()  # not where it began anew
+        returns, lengths, last = play(env, Right(), agents, [0], 7, greedy=False)
+        assert (returns == 0).all() and (lengths == 12).all() and (last[..., 0] < 0.8).all()
+
+
+def test_the_different_goals_that_episodes_ended_at_are_counted(tmp_path: Path) -> None:
+    """A policy that has not learnt yet ends elsewhere; one that goes right ends at one goal."""
+    agent = TRPO(rollout_length=30, hidden=(4,), value_hidden=(4,))
+    config = RunConfig("multi_goal", agent, NoBonus(), env_steps=120, seeds=1, num_envs=4)
+    trained = train(config, tmp_path, progress=False)
+    (found,) = evaluate(trained, episodes=6)
+    env = Batched(MultiGoal(), 4)
+    agents = restore_agents(RunDirectory(trained), config, env)
+    _, _, last = play(env, agent, agents, [0], 6)
+    near = {int(goal_at(jnp.asarray(each))) for each in last[0]} - {NO_GOAL}
+    assert found.goals_reached == len(near)
+
+    class Right(Wanderer):
+        def act(
+            self, state: Any, carry: Any, key: Any, percept: Percept, *, greedy: bool = False
+        ) -> Any:
+            return jnp.tile(jnp.asarray([[1.0, 0.0]]), (4, 1)), carry, {}
+
+    _, lengths, last = play(env, Right(), {"nothing": jnp.zeros((1, 2))}, [0], 6)
+    assert (lengths <= 6).all() and MultiGoal().goals_reached(jnp.asarray(last[0])) == 1
 
 
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
@@ -102,7 +129,8 @@ def test_the_film_shows_an_episode_of_the_typical_seed(run: Path) -> None:
     assert record["seed"] == typical_seed(run / "metrics.csv")
     assert record["file"] == f"seed_{record['seed']}.gif"
     with Image.open(run / "films" / record["file"]) as gif:
-        assert gif.size == (40, 30)
+        # enlarged, with the curves of the return and of the bonus below it
+        assert gif.size == (6 * 40, 6 * 30 + 2 * 44)
         durations = []
         for frame in range(gif.n_frames):  # pyright: ignore[reportAttributeAccessIssue]  (GIFs do)
             gif.seek(frame)
@@ -112,6 +140,40 @@ def test_the_film_shows_an_episode_of_the_typical_seed(run: Path) -> None:
     assert sum(durations) == 50 * (record["steps"] - 1) + 1000
     path = film(run, seed=4, env=Walk(), extra=EXTRA)
     assert path == run / "films" / "seed_4.gif" and path.exists()
+
+
+def test_a_long_episode_is_shown_in_few_frames() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Marathon(HostWalk):
+        """Never ends, for longer than a film follows; a frame tells when it was drawn."""
+
+        render: bool = False
+
+        @property
+        def spec(self) -> Spec:
+            return dataclasses.replace(super().spec, max_episode_steps=27_000)
+
+        def step(self, state: Any, key: Any, action: Any) -> Any:
+            state, out = super().step(state, key, action)
+            state["clock"] = state.get("clock", 0) + 1
+            never = jnp.zeros(self.num_envs, bool)
+            return state, dataclasses.replace(out, terminated=never, truncated=never)
+
+        def draw(self, state: Any, index: int = 0) -> np.ndarray:
+            assert self.render and self.num_envs == 1
+            return np.full((2, 2, 3), state.get("clock", 0), int)
+
+    class Still(Wanderer):
+        def act(
+            self, state: Any, carry: Any, key: Any, percept: Percept, *, greedy: bool = False
+        ) -> Any:
+            return jnp.zeros_like(percept.reward, jnp.int32), carry, {}
+
+    frames, shown, paid, episode = _frames_on_host(Marathon(4), Still(), {}, jax.random.key(0))
+    drawn = [int(frame[0, 0, 0]) for frame in frames]
+    assert shown == drawn
+    assert len(paid) == len(episode.reward) == LONGEST and len(drawn) <= FRAMES
+    assert drawn == list(range(0, LONGEST, 16))  # 1, 2, 4, 8: each doubled when 200 were drawn
 
 
 def test_the_typical_seed_has_the_median_late_return(tmp_path: Path) -> None:

@@ -16,13 +16,12 @@ from toys import HostWalk, Novelty, Walk, Wanderer
 
 from explorax import loop
 from explorax.core.errors import BadEnvironmentData, CheckpointError, RunDirectoryError
-from explorax.core.pytree import replace
 from explorax.envs.task import Batched
 from explorax.run import checkpoint
 from explorax.run import train as training
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
-from explorax.run.drivers import DeviceDriver, HostDriver, make_driver
+from explorax.run.drivers import HostDriver, make_driver
 from explorax.run.interrupt import Interrupted
 from explorax.run.log import MetricsFile
 from explorax.run.progress import Progress
@@ -316,24 +315,6 @@ def test_a_full_disk_names_the_file_and_loses_nothing(
             train(CONFIG, tmp_path, checkpoint_seconds=0.0, **ENV)
     path = train(CONFIG, tmp_path, resume=True, **ENV)
     assert_same_run(path, whole, walk_env())
-
-
-def test_a_seed_that_diverges_is_named_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    real = DeviceDriver.start
-
-    def start(self: DeviceDriver) -> Any:
-        state = real(self)
-        agent = state.learner.agent
-        broken = replace(agent, weights=agent.weights.at[1].set(jax.numpy.nan))
-        return replace(state, learner=replace(state.learner, agent=broken))
-
-    monkeypatch.setattr(DeviceDriver, "start", start)
-    path = train(CONFIG, tmp_path, env=Walk())
-    meta = json.loads((path / "meta.json").read_text())
-    assert meta["diverged"] == {"4": 40} and meta["status"] == "finished"
-    assert "Seed 4 diverged" in capsys.readouterr().out
 
 
 def test_a_bonus_whose_survey_fails_trains_without_the_map(

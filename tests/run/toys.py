@@ -68,6 +68,8 @@ class Wanderer:
     rate: float = 0.05
     rollout_length: int = 5
 
+    hands_on = ("weights",)
+
     def init(self, key: Any, spec: Spec) -> Policy:
         assert isinstance(spec.action, Discrete)
         key_weights, noise = jax.random.split(key)
@@ -124,6 +126,53 @@ class Novelty:
     def rescore(self, state: Any, key: Any, rows: Rollout) -> jax.Array:
         mean = state.reshape((1,) * (rows.next_obs.ndim - 1) + state.shape)
         return self.scale * ((rows.next_obs - mean) ** 2).sum(-1)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Pays infinity in the iteration `at`, counted from 0, and only then."""
+
+    at: int
+
+    @property
+    def replayable(self) -> bool:
+        return False
+
+    def init(self, key: Any, spec: Spec) -> Any:
+        return jnp.int32(0)
+
+    def score(self, state: Any, key: Any, rollout: Rollout) -> Any:
+        return jnp.full_like(rollout.reward, jnp.where(state == self.at, jnp.inf, 0.1)), state
+
+    def update(self, state: Any, key: Any, rollout: Rollout) -> Any:
+        return state + 1, {"updates": state.astype(jnp.float32)}
+
+    def rescore(self, state: Any, key: Any, rows: Rollout) -> jax.Array:
+        return rows.bonus
+
+
+@dataclass(frozen=True)
+class Stumbler(Wanderer):
+    """Says nothing in its warm-up; in the iteration `at` its numbers stop being numbers.
+
+    `what`: "loss", NaN with the weights; "weights", which the loss does not show; "metric", an
+    infinite loss that the weights do not show.
+    """
+
+    at: int = -1
+    what: str = "loss"
+    warmup: int = 3  # iterations
+
+    def learn(self, state: Policy, key: Any, rollout: Rollout, rescore: Any) -> Any:
+        iteration = state.rows[-1]  # counted where the memory of rewards would be
+        state, metrics = super().learn(state, key, rollout, rescore)
+        rows = state.rows.at[-1].set(iteration + 1)
+        now = iteration == self.at
+        weights = jnp.where(now & (self.what != "metric"), jnp.nan, state.weights)
+        loss = {"loss": jnp.nan, "weights": 0.5, "metric": jnp.inf}[self.what]
+        told = {"actor": metrics["norm"], "loss": jnp.where(now, loss, 0.5)}
+        told = {n: jnp.where(iteration < self.warmup, jnp.nan, v) for n, v in told.items()}
+        return replace(state, weights=weights, rows=rows), told
 
 
 @dataclass(frozen=True)

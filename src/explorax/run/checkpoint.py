@@ -14,7 +14,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def save(root: Path, state: Any, *, digest: str, seed: int, chunk: int, metrics_
         }
         write_text(temporary / _HEADER, json.dumps(header))
         os.replace(temporary, path)
-        for old in _all(root)[:-_KEPT]:
+        for old in saved_in(root)[:-_KEPT]:
             shutil.rmtree(old)
     return path
 
@@ -81,10 +81,13 @@ def latest(root: Path, digest: str, seed: int) -> Header | None:
 
     Raises CheckpointError if it cannot be read or is of another configuration.
     """
-    found = _all(root)
-    if not found:
-        return None
-    header = _read_header(found[-1])
+    found = saved_in(root)
+    return read_header(found[-1], digest, seed) if found else None
+
+
+def read_header(path: Path, digest: str, seed: int) -> Header:
+    """Return the header of the checkpoint at `path`. Raises CheckpointError as `latest` does."""
+    header = _read_header(path)
     if (header.digest, header.seed) != (digest, seed):
         raise CheckpointError(
             f"{header.path} is of another experiment (digest {header.digest[:8]}, first seed "
@@ -101,18 +104,26 @@ def restore(header: Header, template: Any, whole: bool = True) -> Any:
     CheckpointError if the files are damaged or the shapes are not the template's.
     """
     wanted, structure = jax.tree_util.tree_flatten_with_path(template)
-    slots = _check_leaves(header, wanted, whole)
+    names = _check_leaves(header, wanted, whole)
+    arrays = read_arrays(header, names)
+    leaves = [as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, wanted, strict=True)]
+    return jax.tree_util.tree_unflatten(structure, leaves)
+
+
+def read_arrays(header: Header, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the saved arrays of these names. Raises CheckpointError if the files are damaged."""
     _check_files(header)
+    there = {str(leaf[0]): (slot, leaf) for slot, leaf in enumerate(header.leaves)}
     try:
         with _orbax() as checkpointer:
             arrays = checkpointer.restore((header.path / _STATE).absolute())
-        leaves = [
-            _as_leaf(arrays[_slot(slot)] if leaf.size else np.zeros(leaf.shape, leaf.dtype), leaf)
-            for slot, (_, leaf) in zip(slots, wanted, strict=True)
-        ]
+        found = []
+        for slot, (_, shape, dtype) in map(there.__getitem__, names):
+            empty = 0 in shape
+            found.append(np.zeros(shape, dtype) if empty else np.asarray(arrays[_slot(slot)]))
     except Exception as error:  # orbax and tensorstore raise whatever they please
         raise _damaged(header.path, f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    return jax.tree_util.tree_unflatten(structure, leaves)
+    return found
 
 
 def _save_arrays(path: Path, arrays: list[np.ndarray]) -> None:
@@ -144,25 +155,27 @@ def _named_arrays(state: Any) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _as_leaf(array: np.ndarray, like: Any) -> jax.Array:
+def as_leaf(array: np.ndarray, like: Any) -> jax.Array:
+    """Return a saved array as a leaf like `like`, which may be a typed key."""
     copied = jnp.array(array, copy=True)  # its own memory: the training loop donates it
     return jax.random.wrap_key_data(copied) if _is_key(like) else copied
 
 
-def _shape_and_dtype(leaf: Any) -> list[Any]:
+def shape_and_dtype(leaf: Any) -> list[Any]:
+    """Return what a header says of a leaf."""
     if _is_key(leaf):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return [list(leaf.shape), str(leaf.dtype)]
 
 
-def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) -> list[int]:
-    """Return where each wanted leaf is saved. Raises CheckpointError if one is not, or not so."""
-    here = [[jax.tree_util.keystr(path), *_shape_and_dtype(leaf)] for path, leaf in wanted]
-    there = {str(leaf[0]): (slot, leaf) for slot, leaf in enumerate(header.leaves)}
+def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) -> list[str]:
+    """Return the names of the wanted leaves. Raises CheckpointError if one is not saved so."""
+    here = [[jax.tree_util.keystr(path), *shape_and_dtype(leaf)] for path, leaf in wanted]
+    there = {str(leaf[0]): leaf for leaf in header.leaves}
     odd = [
-        f"{leaf} here, {there.get(leaf[0], (0, 'none'))[1]} there"
+        f"{leaf} here, {there.get(leaf[0], 'none')} there"
         for leaf in here
-        if there.get(leaf[0], (0, None))[1] != leaf
+        if there.get(leaf[0]) != leaf
     ]
     if whole and not odd and len(here) != len(there):
         odd = [f"{len(here)} arrays here, {len(there)} there"]
@@ -172,7 +185,7 @@ def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) ->
             f"probably written by another version of explorax: use that version (meta.json names "
             f"it), or start again with --overwrite."
         )
-    return [there[leaf[0]][0] for leaf in here]
+    return [leaf[0] for leaf in here]
 
 
 def _checksums(directory: Path) -> dict[str, list[int]]:
@@ -198,14 +211,15 @@ def _check_files(header: Header) -> None:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    others = [other.name for other in _all(path.parent) if other != path]
+    others = [other.name for other in saved_in(path.parent) if other != path]
     cure = f"Delete it to continue from {others[-1]}" if others else "Restore it from a backup"
     return CheckpointError(
         f"The checkpoint {path} is damaged: {what}. {cure}, or start again with --overwrite."
     )
 
 
-def _all(root: Path) -> list[Path]:
+def saved_in(root: Path) -> list[Path]:
+    """Return the checkpoints under `root`, the newest last."""
     return sorted(path for path in root.glob("chunk_*") if path.is_dir())
 
 

@@ -14,6 +14,7 @@ from explorax.run.brief import brief
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 from explorax.run.expressions import parse
+from explorax.run.inherit import origin_of_config
 from explorax.run.interrupt import Interrupted
 from explorax.run.train import train
 
@@ -80,11 +81,15 @@ def configurations(
 ) -> tuple[RunConfig, ...]:
     """Return each experiment as the configuration of a run, seeds counted from `seed`.
 
+    An experiment that starts from another one's run comes after it.
+
     `uncatalogued`: names of environments of the caller's own. Raises UnknownName for others that
     are in no catalogue.
     """
-    return tuple(
-        RunConfig(
+
+    def chain(each: Experiment) -> list[RunConfig]:
+        before = [] if each.init_from is None else chain(each.init_from)
+        config = RunConfig(
             env=each.env if each.env in uncatalogued else environment_name(each.env),
             agent=each.agent,
             bonus=each.bonus,
@@ -93,9 +98,12 @@ def configurations(
             seed=seed,
             num_envs=each.num_envs,
             film=film,
+            init_from=origin_of_config(before[-1]) if before else None,
         )
-        for each in experiments
-    )
+        return [*before, config]
+
+    chained = (config for each in experiments for config in chain(each))
+    return tuple(dict.fromkeys(chained))  # what several start from is trained once
 
 
 def environment_name(env: Any) -> str:
@@ -142,6 +150,8 @@ def run_all(
     for number, config in enumerate(configs, start=1):
         path = config.directory(root)
         parts = f"{config.env} · {brief(config.agent)} · {brief(config.bonus)}"
+        if config.init_from is not None:
+            parts += f" · from {config.init_from.env}"
         label = f"[{number}/{len(configs)}] {parts}"
         if not overwrite and finished(path, config):
             _tell(say, f"{label}\n  finished before, kept: {path}")
@@ -175,7 +185,8 @@ def finished(path: Path, config: RunConfig) -> bool:
 
 def _train(config: RunConfig, root: str | Path, **options: Any) -> Path:
     try:
-        return train(config, root, **options)
+        # one seed of one run is not worth the comparison: it is told in the report
+        return train(config, root, on_divergence="note", **options)
     except Interrupted as stop:
         text = f"{stop} The same comparison, started again, goes on with this run and the rest."
         raise Interrupted(stop.path, text, stop.exit_code - 128) from None

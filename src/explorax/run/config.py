@@ -20,10 +20,24 @@ _LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The checkpoint that a run starts from (`--init-from`)."""
+
+    run: str  # its run directory; a relative one is under the root of the run that starts
+    env: str
+    digest: str  # of its configuration
+    seed: int  # its first seed's number
+    chunk: int  # which checkpoint: chunks done
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One experiment: an environment, an agent, a bonus, a budget, and how many seeds of it."""
 
-    env: str  # a name that `explorax list` shows, or "gymnasium:<id>"
+    env: str  # a name that `explorax list` shows, or "gymnasium:<id>", "dm_control:<domain>-<task>"
     agent: Any
     bonus: Any
     env_steps: int  # of each seed, over all its environments; rounded up to whole rollouts
@@ -32,6 +46,7 @@ class RunConfig:
     num_envs: int = 10
     log_points: int = 100  # about so many rows per seed in metrics.csv
     film: bool = True  # of the final policy, at the end
+    init_from: Origin | None = None  # whose checkpoint the agents start from; None: from scratch
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -44,6 +59,8 @@ class RunConfig:
         bonus_like = all(hasattr(self.bonus, name) for name in ("score", "update", "rescore"))
         require(agent_like, self, "agent", "an agent such as TRPO()")
         require(bonus_like, self, "bonus", "a bonus such as VIME(), or NoBonus()")
+        known = isinstance(self.init_from, Origin | None)
+        require(known, self, "init_from", "an Origin, as run.inherit.origin_of(path) returns")
         for name in ("env_steps", "seeds", "num_envs", "log_points"):
             require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
         require(self.seeds <= _LARGEST_SEED, self, "seeds", f"at most {_LARGEST_SEED}")
@@ -86,8 +103,10 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """sha256 of everything but `seed`, as hexadecimal digits."""
+        """sha256 of everything but `seed` and where `init_from` lies, as hexadecimal digits."""
         values = {name: value for name, value in self.to_dict().items() if name != "seed"}
+        if self.init_from is not None:
+            del values["init_from"]["run"]
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -97,8 +116,15 @@ class RunConfig:
         return Path(root) / safe_name(self.env) / safe_name(parts) / self.digest[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields, with agent and bonus as constructor text."""
+        """Return the fields, with agent and bonus as constructor text.
+
+        Without `init_from` where there is none, so that digests stay what they were before it.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.init_from is None:
+            del fields["init_from"]
+        else:
+            fields["init_from"] = dataclasses.asdict(self.init_from)
         return fields | {"agent": expression(self.agent), "bonus": expression(self.bonus)}
 
     def to_json(self, spec: Spec | None = None) -> str:
@@ -145,7 +171,16 @@ class RunConfig:
             if not isinstance(values[kind], str):
                 raise InvalidSetting(f"{kind} must be constructor text, not {values[kind]!r}.")
             parts[kind] = parse(values[kind], kind, extra)
+        if values.get("init_from") is not None:
+            parts["init_from"] = _origin(values["init_from"])
         return cls(**{**values, **parts})
+
+
+def _origin(record: Any) -> Origin:
+    names = {field.name for field in dataclasses.fields(Origin)}
+    if not isinstance(record, Mapping) or set(record) != names:
+        raise InvalidSetting(f"init_from must hold {', '.join(sorted(names))}, not {record!r}.")
+    return Origin(**record)
 
 
 _DERIVED = frozenset({"format", "digest", "resolved", "spec", "view"})

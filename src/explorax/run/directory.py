@@ -14,9 +14,10 @@ from explorax.core.errors import ExploraxError, RunDirectoryError
 from explorax.run.config import RunConfig
 
 CONFIG, META, METRICS, MAPS, DONE = "config.json", "meta.json", "metrics.csv", "maps.npz", "DONE"
+PATHS = "paths.npz"
 CHECKPOINTS, FILMS, TENSORBOARD, PLOTS = "checkpoints", "films", "tensorboard", "plots"
 _LOCK = ".lock"
-_OURS = (CONFIG, META, METRICS, MAPS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
+_OURS = (CONFIG, META, METRICS, MAPS, PATHS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
 
 
 @contextlib.contextmanager
@@ -50,6 +51,7 @@ def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a file of text that is there as a whole or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
@@ -70,6 +72,10 @@ class RunDirectory:
     @property
     def maps(self) -> Path:
         return self.path / MAPS
+
+    @property
+    def paths(self) -> Path:
+        return self.path / PATHS
 
     @property
     def checkpoints(self) -> Path:

@@ -1,6 +1,7 @@
 """How all seeds of a run advance: as one program on the device, or one by one from Python."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -9,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorax import loop
-from explorax.core.protocols import Env, Percept
+from explorax import host_loop, loop
+from explorax.core.protocols import Env, Percept, Rollout
 from explorax.core.pytree import replace
 from explorax.run import memory
 from explorax.run.cache import QUICK
@@ -67,15 +68,28 @@ class DeviceDriver:
         state, metrics = self._programs[iterations](state)
         return state, {name: np.asarray(value) for name, value in metrics.items()}
 
+    def take_notes(self) -> list[str]:
+        """Return what has happened to environments that a person should know: nothing can."""
+        return []
+
     def to_saved(self, state: Any) -> Any:
         return state
 
     def from_saved(self, saved: Any) -> Any:
         return saved
 
-    def saved_agents(self, saved: Any) -> Any:
-        """Return the agents' states [S, ...] of a checkpoint."""
-        return saved.learner.agent
+    def saved_learner(self, saved: Any) -> loop.Learner:
+        """Return what learned, leaves [S, ...], of a checkpoint."""
+        return saved.learner
+
+    @property
+    def agent_shapes(self) -> Any:
+        """The shapes of one seed's agent."""
+        return jax.eval_shape(lambda agents: _seed(agents, 0), self.template.learner.agent)
+
+    def with_agents(self, state: Any, agents: Any) -> Any:
+        """Return the state with these agents [S, ...]."""
+        return replace(state, learner=replace(state.learner, agent=agents))
 
     def learner(self, state: Any) -> loop.Learner:
         """Return what learns, leaves [S, ...]."""
@@ -96,6 +110,8 @@ class HostDriver:
 
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
+        self._under_way: Any = ()
+        self.watch: Callable[[int, Rollout], None] | None = None  # is shown each seed's rollouts
         init = partial(_start_learner, env, config.agent, config.bonus)
         self._init = jax.jit(init, compiler_options=QUICK)
         self._one = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
@@ -120,14 +136,34 @@ class HostDriver:
         return tuple(trainings)
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
+        """Return (state, metrics [S]), with the restarts of environments where they may be."""
         config = self._config
+        self._under_way = state
+        before = _restarts(state)
         results = [
-            loop.chunk_on_host(self._env, config.agent, config.bonus, iterations, training)
-            for training in state
+            host_loop.chunk_on_host(
+                self._env,
+                config.agent,
+                config.bonus,
+                iterations,
+                training,
+                watch=None if self.watch is None else partial(self.watch, row),
+            )
+            for row, training in enumerate(state)
         ]
         names = results[0][1]
         metrics = {name: np.stack([np.asarray(m[name]) for _, m in results]) for name in names}
+        if before is not None:
+            metrics["env_restarts"] = _restarts(state) - before
         return tuple(training for training, _ in results), metrics
+
+    def take_notes(self) -> list[str]:
+        """Return what has happened to environments that a person should know, in sentences."""
+        return [
+            f"Seed {seed}: {text}"
+            for seed, training in zip(self._config.seed_numbers, self._under_way, strict=False)
+            for text in getattr(_worlds(training), "take_notes", list)()
+        ]
 
     def to_saved(self, state: Any) -> Any:
         return tuple((training.learner, training.tally) for training in state)
@@ -152,8 +188,18 @@ class HostDriver:
             learner, loop.Actor(env_state, percept, self._config.agent.carry(spec)), tally
         )
 
-    def saved_agents(self, saved: Any) -> Any:
-        return _stack([learner.agent for learner, _ in saved])
+    def saved_learner(self, saved: Any) -> loop.Learner:
+        return _stack([learner for learner, _ in saved])
+
+    @property
+    def agent_shapes(self) -> Any:
+        return self._one[0].agent
+
+    def with_agents(self, state: Any, agents: Any) -> Any:
+        return tuple(
+            replace(each, learner=replace(each.learner, agent=_seed(agents, row)))
+            for row, each in enumerate(state)
+        )
 
     def learner(self, state: Any) -> loop.Learner:
         return _stack([training.learner for training in state])
@@ -171,13 +217,32 @@ def _start_learner(env: Env, agent: Any, bonus: Any, key: Any) -> tuple[Any, Any
     return learner, loop.tallies.empty(env.spec)
 
 
+def _worlds(training: loop.Training) -> Any:
+    return getattr(training.actor.env, "vector", None)
+
+
+def _restarts(state: Any) -> Any:
+    """Return how often environments of each seed were restarted [S]; None where they cannot be."""
+    found = [_worlds(training) for training in state]
+    if not all(hasattr(worlds, "restarts") for worlds in found):
+        return None
+    if not any(worlds.supervision.restarts for worlds in found):
+        return None
+    return np.array([worlds.restarts.sum() for worlds in found])
+
+
 def make_driver(config: RunConfig, env: Env) -> DeviceDriver | HostDriver:
+    """Return what trains `config`: in one program where `env` can be traced, else from the host."""
     return DeviceDriver(config, env) if env.traceable else HostDriver(config, env)
 
 
 def _keys(config: RunConfig) -> jax.Array:
     """Return jax.random.key(seed) of each seed, [S]."""
     return jax.vmap(jax.random.key)(config.seed + jnp.arange(config.seeds, dtype=jnp.uint32))
+
+
+def _seed(tree: Any, row: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[row], tree)
 
 
 def _stack(trees: list[Any]) -> Any:

@@ -30,6 +30,7 @@ class Evaluation:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     success_rate: float | None  # None where the environment does not say what success is
+    goals_reached: int | None = None  # different ones, of all episodes; None where it has no goals
 
     @property
     def return_mean(self) -> float:
@@ -63,14 +64,16 @@ def evaluate(
     environment = suite.make(config.env if env is None else env, config.num_envs)
     agents = restore_agents(directory, config, environment)
     chosen = range(config.seeds) if seed is None else [numbers.index(seed)]
-    returns, lengths = play(environment, config.agent, agents, chosen, episodes, greedy)
+    returns, lengths, last = play(environment, config.agent, agents, chosen, episodes, greedy)
     threshold = environment.spec.success_return
+    count_goals = getattr(getattr(environment, "task", None), "goals_reached", None)
     return [
         Evaluation(
             numbers[row],
             tuple(float(value) for value in returns[i]),
             tuple(int(value) for value in lengths[i]),
             None if threshold is None else float(np.mean(returns[i] >= threshold - 1e-6)),
+            None if count_goals is None else int(count_goals(jnp.asarray(last[i]))),
         )
         for i, row in enumerate(chosen)
     ]
@@ -78,6 +81,11 @@ def evaluate(
 
 def restore_agents(directory: RunDirectory, config: RunConfig, env: Env) -> Any:
     """Return the agents' states [S, ...] of the newest checkpoint."""
+    return restore_learner(directory, config, env).agent
+
+
+def restore_learner(directory: RunDirectory, config: RunConfig, env: Env) -> Any:
+    """Return what learned, leaves [S, ...], from the newest checkpoint."""
     header = checkpoint.latest(directory.checkpoints, config.digest, config.seed)
     if header is None:
         raise CheckpointError(
@@ -86,13 +94,13 @@ def restore_agents(directory: RunDirectory, config: RunConfig, env: Env) -> Any:
         )
     driver = make_driver(config, env)
     saved = checkpoint.restore(header, {"training": driver.template}, whole=False)
-    return driver.saved_agents(saved["training"])
+    return driver.saved_learner(saved["training"])
 
 
 def play(
     env: Env, agent: Agent, agents: Any, rows: Sequence[int], episodes: int, greedy: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (returns, lengths), each [rows, episodes], of the agents' states [S, ...]."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (returns, lengths, last observations) [rows, episodes, ...] of states [S, ...]."""
     key = jax.random.key(0)  # the same episodes for every seed: a comparison, not a lottery
     rounds = -(-episodes // env.spec.num_envs)
     keys = jax.random.split(key, rounds)
@@ -100,12 +108,14 @@ def play(
     for row in rows:
         state = jax.tree.map(lambda leaf, row=row: leaf[row], agents)
         if env.traceable:
-            ret, length = _play_rounds(env, agent, greedy, state, keys)
+            played = _play_rounds(env, agent, greedy, state, keys)
         else:
             each = [_play_on_host(env, agent, greedy, state, key) for key in keys]
-            ret, length = np.stack([r for r, _ in each]), np.stack([n for _, n in each])
-        results.append((np.asarray(ret).ravel()[:episodes], np.asarray(length).ravel()[:episodes]))
-    return np.stack([ret for ret, _ in results]), np.stack([length for _, length in results])
+            played = tuple(np.stack(kind) for kind in zip(*each, strict=True))
+        flat = [np.asarray(kind).reshape(-1, *kind.shape[2:])[:episodes] for kind in played]
+        results.append(flat)
+    returns, lengths, last = (np.stack(kind) for kind in zip(*results, strict=True))
+    return returns, lengths, last
 
 
 def longest(env: Env) -> int:
@@ -129,28 +139,31 @@ def following(out: Any) -> Percept:
 
 @partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
 def _play_rounds(env: Env, agent: Agent, greedy: bool, state: Any, keys: Any) -> Any:
-    """Return (returns, lengths) [rounds, E] of each environment's first episode."""
+    """Return (returns, lengths, last obs) [rounds, E, ...] of each environment's first episode."""
 
-    def one(key: Any) -> tuple[jax.Array, jax.Array]:
+    def one(key: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         def unfinished(loop: Any) -> jax.Array:
             *_, done, t = loop
             return ~done.all() & (t < longest(env))
 
         def step(loop: Any) -> Any:
-            env_state, percept, carry, ret, length, done, t = loop
+            env_state, percept, carry, ret, length, last, done, t = loop
             key_act, key_env = jax.random.split(jax.random.fold_in(key, t))
             action, carry, _ = agent.act(state, carry, key_act, percept, greedy=greedy)
             env_state, out = env.step(env_state, key_env, action)
-            ret = ret + jnp.where(done, 0.0, out.reward)
+            ret = ret + jnp.where(done, 0.0, out.counted)
             length = length + jnp.where(done, 0, 1)
+            over = done.reshape(-1, *(1,) * (last.ndim - 1))
+            last = jnp.where(over, last, out.next_obs)
             done = done | out.terminated | out.truncated
-            return env_state, following(out), carry, ret, length, done, t + 1
+            return env_state, following(out), carry, ret, length, last, done, t + 1
 
         count = env.spec.num_envs
-        zeros = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)
-        first = (*opening(env, agent, jax.random.fold_in(key, -1 % 2**31)), *zeros, jnp.int32(0))
-        *_, ret, length, _, _ = jax.lax.while_loop(unfinished, step, first)
-        return ret, length
+        begun = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+        nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), begun[1].obs
+        first = (*begun, *nothing, jnp.zeros(count, bool), jnp.int32(0))
+        *_, ret, length, last, _, _ = jax.lax.while_loop(unfinished, step, first)
+        return ret, length, last
 
     return jax.lax.map(one, keys)
 
@@ -166,15 +179,16 @@ act = jax.jit(
 def _play_on_host(env: Env, agent: Agent, greedy: bool, state: Any, key: Any) -> Any:
     env_state, percept, carry = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
     ret, length = np.zeros(env.spec.num_envs), np.zeros(env.spec.num_envs, int)
-    done = np.zeros(env.spec.num_envs, bool)
+    done, last = np.zeros(env.spec.num_envs, bool), np.array(percept.obs)
     for t in range(longest(env)):
         key_act, key_env = jax.random.split(jax.random.fold_in(key, t))
         action, carry, _ = act(agent, greedy, state, carry, key_act, percept)
         env_state, out = env.step(env_state, key_env, np.asarray(action))
-        ret += np.where(done, 0.0, np.asarray(out.reward))
+        ret += np.where(done, 0.0, np.asarray(out.counted))
         length += ~done
+        last[~done] = np.asarray(out.next_obs)[~done]
         done |= np.asarray(out.terminated | out.truncated)
         percept = following(out)
         if done.all():
             break
-    return ret, length
+    return ret, length, last

@@ -18,6 +18,7 @@ from explorax.core.errors import InvalidSetting, unknown_name
 KINDS = {
     "agent": "explorax.agents",
     "bonus": "explorax.bonuses",
+    "auxiliary": "explorax.auxiliaries",
     "behavior": "explorax.behaviors",
     "encoder": "explorax.encoders",
     "density": "explorax.densities",

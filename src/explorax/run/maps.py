@@ -83,6 +83,21 @@ def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
     return jax.jit(of_seeds, compiler_options=QUICK)
 
 
+def working_survey(env: Env, bonus: Bonus, learner: Any) -> tuple[str, Any]:
+    """Return (what is wrong with it, the survey); a map is not worth a failed run.
+
+    learner: the shapes of what learns; None where seeds are not in one program.
+    """
+    found = survey(env, bonus)
+    if found is None or learner is None:
+        return "", None
+    try:
+        jax.eval_shape(found, learner.bonus, learner.key)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0], None
+    return "", found
+
+
 def _probe_rows(env: Batched, view: View) -> tuple[Rollout, jax.Array]:
     """Return the transitions [actions, cells, ...] to score, and which cells' states are in them,
     bool [cells]."""
@@ -92,7 +107,8 @@ def _probe_rows(env: Batched, view: View) -> tuple[Rollout, jax.Array]:
     points = low + (cells.reshape(-1, 2) + 0.5) / bins * (high - low)
     state = jax.vmap(task.place)(jnp.asarray(points, jnp.float32))
     obs = jax.vmap(task.observe)(state)
-    inside = (jnp.stack(view.cell(obs), -1) == jnp.asarray(cells.reshape(-1, 2))).all(-1)
+    landed = jax.vmap(cast(Any, task).where)(state) if view.hidden else view.project(obs)
+    inside = (jnp.stack(view.cell_at(landed), -1) == jnp.asarray(cells.reshape(-1, 2))).all(-1)
     keys = jax.random.split(jax.random.key(0), len(points))
     zeros = jnp.zeros(len(points))
     never = jnp.zeros(len(points), bool)

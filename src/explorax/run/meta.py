@@ -53,7 +53,7 @@ class Meta:
         self._seconds_before = float(before.get("wall_seconds") or 0.0)
         device = jax.devices()[0]
         self.record: dict[str, Any] = {
-            "status": "running",  # running, interrupted, failed, finished
+            "status": "running",  # running, interrupted, diverged, failed, finished
             "explorax": __version__,
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
@@ -69,7 +69,9 @@ class Meta:
             "compile_seconds": None,  # of the last one
             "env_steps_per_second": None,  # of the last one: all seeds, training alone
             "env_steps": 0,  # done, of each seed
-            "diverged": before.get("diverged") or {},  # seed: env_steps at which NaN appeared
+            "diverged": before.get("diverged") or {},  # seed: env_steps at which
+            "nonfinite": before.get("nonfinite") or {},  # seed: what first was not finite
+            "inherited_sha256": before.get("inherited_sha256"),  # of what init_from gave
             "notes": before.get("notes") or [],
         }
 

@@ -1,27 +1,30 @@
 """Training with everything around it: directory, log, checkpoints, progress, Ctrl-C, films."""
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData
+from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
-from explorax.run import checkpoint, maps
+from explorax.envs.supervision import ALONE, Supervision
+from explorax.run import checkpoint, divergence, maps
 from explorax.run.cache import use_compilation_cache
+from explorax.run.checkpoint import saved_in
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
+from explorax.run.divergence import Broken
 from explorax.run.drivers import DeviceDriver, HostDriver, make_driver
 from explorax.run.film import film_of
+from explorax.run.inherit import Inheritance, inherit
 from explorax.run.interrupt import Interrupted, Stop, listening
 from explorax.run.log import MetricsFile
 from explorax.run.meta import Meta, now
+from explorax.run.paths import paths_of
 from explorax.run.progress import Progress
 from explorax.run.tensorboard import TensorBoard, check_installed
+from explorax.run.visited import Visited, can_be_projected
 
 _FRESH_EPISODES = (
     "Resumed: what was learned was restored. The episodes under way were not (the environment's "
@@ -38,6 +41,8 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     checkpoint_seconds: float = 60.0,
+    on_divergence: str = "stop",
+    supervision: Supervision = ALONE,
     env: Any = None,
     place: Path | None = None,
 ) -> Path:
@@ -46,19 +51,25 @@ def train(
     resume: continue what is there, to the byte as if it had never stopped where the environment is
     in JAX; starts from the beginning where there is nothing, and does nothing where all is done.
     overwrite: delete what is there. env: the environment or task itself, where its name is not in
-    the catalogue. checkpoint_seconds: the least time between two checkpoints. place: the run
-    directory itself, in place of the one that `root` and the configuration decide.
+    the catalogue. checkpoint_seconds: the least time between two checkpoints. on_divergence: what
+    to do when a number of any seed is no longer finite, "stop", with all saved, or "note" it and go
+    on. supervision: who steps environments outside JAX, and how often one may be restarted after a
+    fault. place: the run directory itself, in place of the one that `root` and the configuration
+    decide.
 
     Raises RunDirectoryError, CheckpointError, NotEnoughMemory, Incompatible, UnknownName before the
-    run starts; BadEnvironmentData, with what was learned saved; Interrupted after Ctrl-C.
+    run starts; Diverged and BadEnvironmentData, with what was learned saved; Interrupted after
+    Ctrl-C.
     """
     begun = time.perf_counter()
+    divergence.check_choice(on_divergence)
     use_compilation_cache()
     if tensorboard:
         check_installed()
     directory = RunDirectory(config.directory(root) if place is None else place)
     directory.check_free(config, resume, overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
+    environment = suite.supervised(environment, supervision)
     total = config.iterations * config.env_steps_per_iteration * config.seeds
     title = f"{config.env} {config.directory(root).parent.name}"
     with Progress(title, total, progress) as shown, listening() as stop:
@@ -66,13 +77,20 @@ def train(
             shown.note(f"Nothing to do: {directory.path} is finished.")
             return directory.path
         driver = make_driver(config, environment)
+        taken = None
+        if config.init_from is not None and (overwrite or not saved_in(directory.checkpoints)):
+            near = Path(root) if place is None else place.parents[2]
+            taken = inherit(config, near, driver.agent_shapes, environment.spec)
         compile_seconds = driver.compile()
         with directory.locked():
             if overwrite:
                 directory.clear()
             directory.create(config.to_json(environment.spec))
-            run = _Run(config, environment, directory, driver, shown, stop, checkpoint_seconds)
-            run.go(begun, compile_seconds, tensorboard)
+            run = _Run(
+                config, environment, directory, driver, shown, stop, checkpoint_seconds,
+                on_divergence,
+            )  # fmt: skip
+            run.go(begun, compile_seconds, tensorboard, taken)
     if progress:
         print(f"Everything is in {directory.path}/ (see it with: explorax report {directory.path})")
     return directory.path
@@ -100,23 +118,39 @@ class _Run:
         progress: Progress,
         stop: Stop,
         checkpoint_seconds: float,
+        on_divergence: str,
     ) -> None:
+        self.on_divergence = on_divergence
         self.config, self.env, self.directory = config, env, directory
         self.driver, self.progress, self.stop = driver, progress, stop
+        self.agent_shapes = driver.agent_shapes
         self.checkpoint_seconds = checkpoint_seconds
         view = env.spec.view
         ends = maps.phase_ends(len(config.chunks))
-        self.survey_problem, survey = _working_survey(env, config.bonus, driver)
-        self.maps = maps.Maps(view, config.seeds, ends, survey) if view is not None else None
+        self.survey_problem, survey = maps.working_survey(
+            env, config.bonus, driver.template.learner if isinstance(driver, DeviceDriver) else None
+        )
+        self.maps: maps.Maps | Visited | None = None
+        if view is not None:
+            self.maps = maps.Maps(view, config.seeds, ends, survey)
+        elif isinstance(driver, HostDriver) and can_be_projected(env):
+            self.maps = Visited(env.spec.obs.shape[0], config.seed_numbers, ends)
+            driver.watch = self.maps.see
         self.chunk = 0
         self.warm = driver.compiles_ahead  # else the first chunk's time is mostly compilation
         self.timed_env_steps = 0  # of all seeds
         self.seconds = 0.0  # in the training programs: without maps, checkpoints, compilation
         self.state: Any = None
 
-    def go(self, begun: float, compile_seconds: float | None, tensorboard: bool) -> None:
-        """Restore or start, train, and finish the directory."""
-        length = self.restore()
+    def go(
+        self,
+        begun: float,
+        compile_seconds: float | None,
+        tensorboard: bool,
+        taken: Inheritance | None,
+    ) -> None:
+        """Restore or start, train, and finish the directory. taken: what a new run starts with."""
+        length = self.restore(taken)
         self.meta = Meta(self.directory, resumed=self.chunk > 0, begun=begun)
         if self.chunk and not self.driver.restores_everything:
             self.say(_FRESH_EPISODES)
@@ -129,9 +163,15 @@ class _Run:
         if tensorboard:
             events = TensorBoard(self.directory.tensorboard, numbers, self.env_steps)
         try:
+            if taken is not None:
+                self.meta.record["inherited_sha256"] = taken.sha256
+                self.save()  # from here on the run can be resumed without the one it started from
+            if self.meta.record["diverged"] and self.on_divergence == "stop":
+                raise Diverged(divergence.again(self.meta.record["diverged"], self.directory.path))
             self.loop(events)
-        except BaseException:
-            self.meta.write(status="failed", env_steps=self.env_steps)
+        except BaseException as error:
+            status = "diverged" if isinstance(error, Diverged) else "failed"
+            self.meta.write(status=status, env_steps=self.env_steps)
             raise
         finally:
             self.metrics.close()
@@ -156,12 +196,15 @@ class _Run:
         self.meta.note(text)
         self.progress.note(text)
 
-    def restore(self) -> int:
+    def restore(self, taken: Inheritance | None) -> int:
         """Take state and chunk from the newest checkpoint, if any; return the log's bytes there."""
         config = self.config
         header = checkpoint.latest(self.directory.checkpoints, config.digest, config.seed)
         if header is None:
             self.state = self.driver.start()
+            if taken is not None:
+                agents = taken.given_to(self.driver.learner(self.state).agent)
+                self.state = self.driver.with_agents(self.state, agents)
             return 0
         template = self.saved(self.driver.template)
         saved = checkpoint.restore(header, template)
@@ -193,13 +236,13 @@ class _Run:
         first, saved_at = self.env_steps, time.perf_counter()
         self.progress.begin(first * config.seeds)
         while self.chunk < len(config.chunks) and not self.stop.requested:
-            metrics = self.advance()
+            metrics, broken = self.advance()
             self.metrics.append(config.seed_numbers, metrics)
             if events is not None:
                 events.append(metrics)
-            self.note_divergence(metrics)
             self.survey()
             self.progress.show(self.env_steps * config.seeds, metrics)
+            self.heed(broken)
             if time.perf_counter() - saved_at >= self.checkpoint_seconds:
                 self.save()
                 saved_at = time.perf_counter()
@@ -207,16 +250,27 @@ class _Run:
             self.meta.write(env_steps_per_second=round(self.timed_env_steps / self.seconds, 1))
         self.save()
 
-    def advance(self) -> dict[str, np.ndarray]:
+    def advance(self) -> tuple[dict[str, np.ndarray], list[Broken]]:
+        """Return (metrics [S] of one chunk, the seeds in which a number was not finite)."""
         begun, iterations = time.perf_counter(), self.config.chunks[self.chunk]
         try:
             state, metrics = self.driver.advance(self.state, iterations)
         except BadEnvironmentData as error:
             path = self.save()
             raise BadEnvironmentData(
-                f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}; "
-                f"mend the environment and continue with --resume."
+                f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}. "
+                f"Go on with: explorax train --resume {self.directory.path}"
             ) from error
+        finally:
+            for text in self.driver.take_notes():
+                self.say(text)
+        broken = divergence.take(
+            metrics,
+            self.agent_shapes,
+            self.config.seed_numbers,
+            self.env_steps,
+            self.config.env_steps_per_iteration,
+        )
         self.state = state
         self.chunk += 1
         if self.warm:
@@ -224,7 +278,7 @@ class _Run:
             self.seconds += time.perf_counter() - begun
             self.timed_env_steps += env_steps * self.config.seeds
         self.warm = True
-        return metrics
+        return metrics, broken
 
     def survey(self) -> None:
         if self.maps is not None and self.maps.ends_phase(self.chunk):
@@ -233,21 +287,23 @@ class _Run:
             self.maps.record(self.chunk, self.env_steps, tally, learner.bonus, learner.key)
             self.maps.write(self.directory, self.chunk)
 
-    def note_divergence(self, metrics: dict[str, np.ndarray]) -> None:
-        """Say once for each seed that its numbers stopped being numbers."""
-        broken = np.asarray(_has_nan(self.driver.learner(self.state).agent, self.config.seeds))
-        for name in ("reward_mean", "bonus_mean", "bonus_max"):
-            broken = broken | ~np.isfinite(metrics[name])
+    def heed(self, broken: list[Broken]) -> None:
+        """Say once for each seed that its numbers stopped being numbers; stop if so asked."""
         known = self.meta.record["diverged"]
-        for row in np.flatnonzero(broken):
-            seed = str(self.config.seed_numbers[row])
-            if seed not in known:
-                known[seed] = self.env_steps
-                self.say(
-                    f"Seed {seed} diverged: NaN or infinity in its bonus or its agent's parameters "
-                    f"at {self.env_steps:,} env steps. Its rows from there on mean nothing; lower "
-                    f"the step size or the bonus's scale."
-                )
+        fresh = [each for each in broken if str(each.seed) not in known]
+        if not fresh:
+            return
+        known |= {str(each.seed): each.env_steps for each in fresh}
+        self.meta.record["nonfinite"] |= {str(each.seed): each.quantity for each in fresh}
+        for each in fresh:
+            self.meta.note(divergence.note(each))
+        if self.on_divergence == "stop":
+            finite = saved_in(self.directory.checkpoints)[-1:]
+            path = self.save()
+            told = divergence.message(fresh, path, finite[0] if finite else None, self.config.agent)
+            raise Diverged(told)
+        for each in fresh:
+            self.progress.note(divergence.note(each))
 
     def interrupted(self) -> None:
         number = self.stop.signal_number
@@ -260,33 +316,13 @@ class _Run:
         )
 
     def finish(self) -> None:
+        learner = self.driver.learner(self.state)
+        problem = paths_of(self.directory, self.config, self.env, learner.agent)
+        if problem:
+            self.say(f"No picture of paths: {problem}")
         if self.config.film:
-            agents = self.driver.learner(self.state).agent
-            problem = film_of(self.directory, self.config, self.env, agents)
+            problem = film_of(self.directory, self.config, self.env, learner)
             if problem:
                 self.say(f"No film: {problem}")
         self.meta.write(status="finished", finished=now(), env_steps=self.env_steps)
         self.directory.write_done(f"{self.env_steps} env steps of each seed")
-
-
-def _working_survey(env: Any, bonus: Any, driver: Any) -> tuple[str, Any]:
-    """Return (what is wrong with it, the survey); a map is not worth a failed run."""
-    survey = maps.survey(env, bonus)
-    if survey is None or not isinstance(driver, DeviceDriver):
-        return "", None
-    learner = driver.template.learner
-    try:
-        jax.eval_shape(survey, learner.bonus, learner.key)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0], None
-    return "", survey
-
-
-@partial(jax.jit, static_argnums=1)
-def _has_nan(agents: Any, seeds: int) -> jax.Array:
-    """Return for each seed [S] whether a number in its agent's state is NaN."""
-    floats = [leaf for leaf in jax.tree.leaves(agents) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    broken = jnp.zeros(seeds, bool)
-    for leaf in floats:
-        broken |= jnp.isnan(leaf).reshape(seeds, -1).any(axis=1)
-    return broken

@@ -28,6 +28,12 @@ DEEP_SEA_VIEW = {
     "periodic": [False, False],
     "grid": [10, 10],
 }
+PLANE_VIEW = {
+    **MOUNTAIN_CAR_VIEW,
+    "labels": ["x", "y"],
+    "low": [-7.0, -7.0],
+    "high": [7.0, 7.0],
+}
 VIME = (
     "Scale(bonus=MedianRatio(bonus=VIME(hidden=(32, 32), prior_std=0.5, likelihood_std=0.5, "
     "pool_size=100000, learning_rate=0.001, target='delta'), window=10), factor=0.0001)"
@@ -51,8 +57,10 @@ class Plan:
     view: dict[str, Any] | None = None
     gain: bool = True
     films: int = 1
+    paths: bool = False
     done: bool = True
     seed: int = 0
+    init_from: dict[str, Any] | None = None
 
 
 def make_run(root: Path, plan: Plan, name: str = "0a1b2c3d") -> Path:
@@ -77,6 +85,8 @@ def make_run(root: Path, plan: Plan, name: str = "0a1b2c3d") -> Path:
         "spec": {"success_return": 1.0, "max_episode_steps": 500},
         "view": plan.view,
     }
+    if plan.init_from is not None:
+        config["init_from"] = plan.init_from
     (path / "config.json").write_text(json.dumps(config))
     meta = {
         "status": "finished" if plan.done else "interrupted",
@@ -96,6 +106,8 @@ def make_run(root: Path, plan: Plan, name: str = "0a1b2c3d") -> Path:
     _write_metrics(path, plan, rng)
     if plan.view is not None:
         _write_maps(path, plan, rng)
+    if plan.paths:
+        _write_paths(path, plan, rng)
     if plan.films:
         _write_films(path, plan)
     if plan.done:
@@ -139,6 +151,23 @@ def _write_maps(path: Path, plan: Plan, rng: np.random.Generator) -> None:
     if plan.gain:
         arrays["gain"] = gain * pays
     np.savez_compressed(path / "maps.npz", **cast(Any, arrays))
+
+
+def _write_paths(path: Path, plan: Plan, rng: np.random.Generator) -> None:
+    paths = rng.normal(0, 0.4, (plan.seeds, 40, 21, 2)).cumsum(axis=2)
+    paths[:, :, 15:] = np.nan
+    density = rng.gamma(0.1, 1.0, (plan.seeds, 2, 32, 32))
+    x, y = np.meshgrid(np.linspace(-7, 7, 64), np.linspace(-7, 7, 64), indexing="ij")
+    np.savez_compressed(
+        path / "paths.npz",
+        paths=paths.astype(np.float32),
+        density=density / density.sum((2, 3), keepdims=True),
+        places=[(0, 0), (-2.5, 1)],
+        goal_places=[(5, 0), (-5, 0), (0, 5)],
+        field=-np.minimum((x - 5) ** 2, (x + 5) ** 2) - y**2,
+        goals=rng.integers(0, 4, plan.seeds),
+        typical_seed=1,
+    )
 
 
 def _write_films(path: Path, plan: Plan) -> None:

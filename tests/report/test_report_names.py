@@ -1,12 +1,15 @@
 """Short names, and what tells two runs of the same name apart."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_runs import VIME, Plan, make_run
 
+from explorax.report.configuration import command, facts
 from explorax.report.names import distinct_names, name_runs, short_name
-from explorax.report.read import find_runs
+from explorax.report.numbers import table_rows
+from explorax.report.read import find_runs, read_run
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,31 @@ def test_the_same_configuration_twice_is_told_apart_by_directory(tmp_path: Path)
     for name in ("one", "two"):
         make_run(tmp_path, Plan(log_points=3, films=0), name=name)
     assert [name.mark for name in name_runs(find_runs(tmp_path))] == ["one", "two"]
+
+
+def test_runs_that_start_from_others_are_methods_of_their_own(tmp_path: Path) -> None:
+    source = {
+        "run": "multi_goal/TRPO+NoBonus/1a2b3c4d",
+        "env": "multi_goal",
+        "digest": "1a2b3c4d5e",
+    }
+    late, early = ({**source, "seed": 0, "chunk": chunk} for chunk in (90, 80))
+    small: dict[str, Any] = {"log_points": 20, "films": 0}
+    make_run(tmp_path, Plan(**small), "a")
+    paths = [
+        make_run(tmp_path, Plan(**small, bonus=bonus, init_from=start), name)
+        for name, bonus, start in (("b", "NoBonus()", late), ("c", VIME, late), ("d", VIME, early))
+    ]
+    rows = {row.run.path.name: row for row in table_rows(find_runs(tmp_path))}
+    assert rows["a"].name.method == "TRPO"
+    assert rows["b"].name.method == "TRPO [from multi_goal chunk 90]"
+    assert rows["c"].name.variant == "VIME [from multi_goal chunk 90]"
+    assert rows["d"].name.mark == "from multi_goal chunk 80"
+    # the run without bonus that started elsewhere is nothing to compare with
+    assert rows["c"].baseline is rows["b"] and rows["d"].baseline is None
+    run = read_run(paths[0])
+    where = f"{tmp_path}/multi_goal/TRPO+NoBonus/1a2b3c4d/checkpoints/chunk_000090"
+    assert f"--init-from {where}" in command(run)
+    assert ("started from", f"{where} (multi_goal)") in facts(run)
+    alone = table_rows([read_run(paths[2])])
+    assert alone[0].name.mark == "from multi_goal"

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic_runs import DEEP_SEA_VIEW, MOUNTAIN_CAR_VIEW, VIME, Plan, make_run
+from synthetic_runs import (
+    DEEP_SEA_VIEW,
+    MOUNTAIN_CAR_VIEW,
+    PLANE_VIEW,
+    VIME,
+    Plan,
+    make_run,
+)
 
 from explorax.core.errors import RunDirectoryError
 from explorax.report import save_figures, write_report
@@ -290,3 +297,21 @@ def test_bonuses_keep_their_colour_and_no_bonus_is_grey() -> None:
     table = looks(names)
     assert len({(look.colour, str(look.dash)) for look in table.values()}) == len(names)
     assert css_colour(table["no bonus"].colour).startswith("var(")
+
+
+def test_maps_of_rooms_count_rooms(tmp_path: Path) -> None:
+    view = {**PLANE_VIEW, "low": [0.0, 0.0], "high": [3.0, 2.0], "bins": [6, 4], "rooms": [3, 2]}
+    path = make_run(tmp_path, Plan(seeds=2, log_points=4, view=view))
+    visits = np.zeros((4, 2, 6, 4), np.float32)
+    visits[:, :, 0, 0] = visits[:, :, 1, 1] = 1  # both in the first room
+    visits[3, 0, 5, 3] = visits[3, 0, 0, 2] = visits[3, 1, 2, 0] = 1
+    ends = [62500, 125000, 187500, 250000]
+    np.savez(path / "maps.npz", visits=visits, paid=visits, phase_env_steps=ends)
+    run = read_run(path)
+    assert [each.told for each in visits_of(run)] == ["1 room", "2.5 rooms"]
+    rows = table_rows([run])
+    scale = visits_scale(rows)
+    assert scale is not None
+    axes = [each for each in draw_visits(rows, scale).axes if each.get_visible() and each.images]
+    edges = [np.asarray(line.get_xdata())[0] for line in axes[0].lines]
+    assert {1.0, 2.0} <= set(edges) and len(edges) == 3  # two lines up, one across

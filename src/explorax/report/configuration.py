@@ -2,13 +2,14 @@
 
 import ast
 import shlex
+from pathlib import Path
 from typing import Any
 
 from explorax.report.read import Run
 
 _FLAGS = ("env_steps", "seeds", "seed", "num_envs")
 _TIMES = ("wall_seconds", "compile_seconds", "env_steps_per_second")
-_TOLD_ELSEWHERE = frozenset({*_TIMES, "status", "notes", "diverged", "env_steps"})
+_TOLD_ELSEWHERE = frozenset({*_TIMES, "status", "notes", "diverged", "nonfinite", "env_steps"})
 
 
 def command(run: Run) -> str:
@@ -19,9 +20,19 @@ def command(run: Run) -> str:
     for name in _FLAGS:
         if name in run.config:
             parts.append(f"--{name.replace('_', '-')} {run.config[name]}")
+    if run.origin:
+        parts.append(f"--init-from {_quoted(_started_from(run))}")
     if run.config.get("film") is False:
         parts.append("--no-film")
     return " \\\n  ".join(parts)
+
+
+def _started_from(run: Run) -> str:
+    """Return the checkpoint that the agents started from."""
+    source = Path(run.origin["run"])
+    if not source.is_absolute():  # it was under the same root
+        source = Path(*run.path.parts[:-3]) / source
+    return f"{source.as_posix()}/checkpoints/chunk_{run.origin['chunk']:06d}"
 
 
 def _quoted(text: str) -> str:
@@ -75,6 +86,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
         for name, value in _flat(meta)
         if name.split(".")[0] not in _TOLD_ELSEWHERE
     ]
+    if run.origin:
+        told.append(("started from", f"{_started_from(run)} ({run.origin['env']})"))
     told.append(("directory", run.path.as_posix()))
     return told
 

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from explorax.report.curves import draw_first_success, draw_learning_curves
 from explorax.report.maps import bonuses_of, draw_bonuses, draw_visits, visits_of, visits_scale
 from explorax.report.numbers import Row, pooled_rows
+from explorax.report.paths import draw_paths, letters, paths_of, place_name
 from explorax.report.profile import draw_improvements, draw_profiles, performance_profiles
+from explorax.report.projection import projected
 from explorax.report.style import Look
 from explorax.report.table import interval
 
@@ -21,7 +23,7 @@ Draw = Callable[..., Figure]  # takes narrow: bool
 class Drawing:
     """A figure that has not been drawn yet."""
 
-    kind: str  # "returns", "success", "visits", "bonus" or "pooled"
+    kind: str  # "returns", "success", "paths", "visits", "bonus" or "pooled"
     slug: str  # of its file name
     title: str
     caption: str
@@ -77,7 +79,51 @@ def _success(env: str, rows: Sequence[Row], look: dict[str, Look]) -> Drawing:
     )
 
 
+def _paths(env: str, rows: Sequence[Row]) -> list[Drawing]:
+    shown = [(row, paths) for row in rows if (paths := paths_of(row.run)) is not None]
+    if not shown:
+        return []
+    first = shown[0][1]
+    episodes = len(first.paths)
+    counts = "; ".join(f"{row.name.method}: {p.goals_told}" for row, p in shown if p.goals_told)
+    seeds = "; ".join(f"{row.name.method}: seed {paths.seed}" for row, paths in shown)
+    goals = f" Different goals that {episodes} episodes of each seed ended at: {counts}."
+    hills = " Shade: the reward of a place, stronger where it is higher."
+    actions = (
+        f" Squares: the density of the actions that it draws at {letters(first)}, smoothed a "
+        "little and each on a scale of its own; actions outside of it are clipped to its edge."
+    )
+    at = f", and densities of its actions at {', '.join(map(place_name, first.places))}"
+    return [
+        Drawing(
+            "paths",
+            f"{_slug(env)}-paths",
+            "Paths and actions of the final policies",
+            f"Lines: {episodes} episodes of the seed whose late return is the median, with actions "
+            "drawn as in training; a dot where each ends, a ring at the start."
+            + hills * first.has_hills
+            + " Filled: walls." * first.has_walls
+            + " Cross: a goal." * bool(len(first.goal_places))
+            + actions * bool(len(first.places))
+            + goals * bool(counts),
+            f"Paths of {episodes} episodes of the final policy on {env}"
+            + at * bool(len(first.places))
+            + f". {seeds}."
+            + goals * bool(counts),
+            partial(draw_paths, [row for row, _ in shown]),
+        )
+    ]
+
+
+_PROJECTED = (
+    " States have many dimensions, standardised over all runs here and projected to two by one "
+    "random sparse matrix; counts are of a uniform sample of them, and the outermost states lie in "
+    "the edge cells."
+)
+
+
 def _visits(env: str, rows: Sequence[Row]) -> list[Drawing]:
+    rows, is_projected = projected(rows), any(row.run.states for row in rows)
     scale = visits_scale(rows)
     if scale is None:
         return []
@@ -87,7 +133,7 @@ def _visits(env: str, rows: Sequence[Row]) -> list[Drawing]:
         if not seen:
             continue
         told = "; ".join(
-            f"{row.name.variant}, {part.part}: {100 * part.share:.0f} % of cells"
+            f"{row.name.variant}, {part.part}: {part.told}"
             for row in seen
             for part in visits_of(row.run)
         )
@@ -97,7 +143,9 @@ def _visits(env: str, rows: Sequence[Row]) -> list[Drawing]:
                 f"{_slug(env)}-{_slug(agent)}-visits",
                 f"Visited states, {agent}",
                 "Mean over seeds, one logarithmic colour scale for all; cells that no seed visited "
-                "are grey. The percentage is the share of cells that a seed visited, on average.",
+                "are grey. The percentage is the share of cells that a seed visited, on average."
+                + _PROJECTED
+                * is_projected,
                 f"Heat maps of the states that {agent} visited on {env}. {told}.",
                 partial(draw_visits, seen, scale),
             )
@@ -145,6 +193,7 @@ def drawings(env: str, rows: Sequence[Row], look: dict[str, Look]) -> list[Drawi
     return [
         _returns(env, rows, look),
         *([_success(env, known, look)] if known else []),
+        *_paths(env, rows),
         *_visits(env, rows),
         *_bonuses(env, rows),
     ]

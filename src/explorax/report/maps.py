@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from explorax.report.numbers import Row
 from explorax.report.read import Map, Run
-from explorax.report.style import VOID, Layout, styled
+from explorax.report.style import PAPER, VOID, Layout, styled
 
 _MOST_DECADES = 5  # of a colour scale
 _MOST_COLUMNS = 6  # of panels in one line
@@ -26,6 +26,14 @@ class Visits:
     part: str
     counts: np.ndarray  # [bx, by], mean over seeds
     share: float  # of the cells visited by a seed, mean over seeds
+    rooms: float | None = None  # visited by a seed, mean over seeds
+
+    @property
+    def told(self) -> str:
+        """Return "31 % of cells", or "3.5 rooms" where the map is made of rooms."""
+        if self.rooms is None:
+            return f"{100 * self.share:.0f} % of cells"
+        return f"{self.rooms:.3g} room{'s' * (self.rooms != 1)}"
 
 
 def visits_of(run: Run) -> list[Visits]:
@@ -43,9 +51,24 @@ def visits_of(run: Run) -> list[Visits]:
         early = "first quarter" if 22 < share < 28 else f"first {share:.0f} %"
         parts.insert(0, (early, visits[0]))
     return [
-        Visits(part, counts.mean(axis=0), float((counts > 0).mean(axis=(1, 2)).mean()))
+        Visits(
+            part,
+            counts.mean(axis=0),
+            float((counts > 0).mean(axis=(1, 2)).mean()),
+            _rooms(counts, run.view),
+        )
         for part, counts in parts
     ]
+
+
+def _rooms(counts: np.ndarray, view: Map | None) -> float | None:
+    """Return in how many rooms a seed was, mean over seeds [S, bx, by]; None without rooms."""
+    if view is None or view.rooms is None:
+        return None
+    seeds, *bins = counts.shape
+    across, up = view.rooms
+    parts = counts.reshape(seeds, across, bins[0] // across, up, bins[1] // up)
+    return float((parts.sum(axis=(2, 4)) > 0).sum(axis=(1, 2)).mean())
 
 
 @dataclass(frozen=True)
@@ -103,8 +126,18 @@ def _show(axes: Axes, values: np.ndarray, view: Map, scale: LogNorm, colours: st
     )  # fmt: skip
     if view.is_grid:
         axes.invert_yaxis()
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid))
+    if view.rooms is not None:
+        _draw_rooms(axes, view, view.rooms)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid or view.rooms is not None))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=view.is_grid or view.rooms is not None))
+
+
+def _draw_rooms(axes: Axes, view: Map, rooms: tuple[int, int]) -> None:
+    """Draw the lines between the rooms of the map."""
+    lines = (axes.axvline, axes.axhline)
+    for parts, low, high, line in zip(rooms, view.low, view.high, lines, strict=True):
+        for edge in np.linspace(low, high, parts + 1)[1:-1]:
+            line(edge, color=PAPER, linewidth=0.8)
 
 
 def visits_scale(rows: Sequence[Row]) -> LogNorm | None:
@@ -137,7 +170,7 @@ def draw_visits(rows: Sequence[Row], scale: LogNorm, *, narrow: bool = False) ->
             axes.set_visible(True)
             _show(axes, its.counts, view, scale, "viridis")
             name = layout.wrap(rows[r].name.variant)
-            _title(axes, name, f"{its.part}\n{100 * its.share:.0f} % of cells")
+            _title(axes, name, f"{its.part}\n{its.told}")
         layout.label(figure, *view.labels)
         layout.colour_bar(figure, scale, "viridis", "visits per seed and cell")
     return figure

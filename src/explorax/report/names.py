@@ -158,7 +158,11 @@ def name_runs(runs: Sequence[Run]) -> list[Name]:
     """
     agents = distinct_names([run.agent for run in runs])
     bonuses = distinct_names([run.bonus for run in runs])
-    first = [Name(run.env, agents[run.agent], bonuses[run.bonus]) for run in runs]
+    starts = _starts(runs)
+    first = [
+        Name(run.env, agents[run.agent], bonuses[run.bonus], start)
+        for run, start in zip(runs, starts, strict=True)
+    ]
     named = []
     for run, name in zip(runs, first, strict=True):
         twins = [other for other, its in zip(runs, first, strict=True) if its == name]
@@ -171,5 +175,23 @@ def name_runs(runs: Sequence[Run]) -> list[Name]:
             own = {key: run.config.get(key) for key in _RUN_SETTINGS}
             if sum({key: t.config.get(key) for key in _RUN_SETTINGS} == own for t in twins) > 1:
                 told.append(run.path.name)
-        named.append(replace(name, mark=", ".join(told)))
+        mark = ", ".join([*([name.mark] if name.mark else []), *told])
+        named.append(replace(name, mark=mark))
     return named
+
+
+def _starts(runs: Sequence[Run]) -> list[str]:
+    """Return where each run's agents started: "from ENV", or "" where they started from scratch.
+
+    Starts from one environment are told apart by what differs: run, first seed, checkpoint.
+    """
+    envs = [str(run.origin["env"]) if run.origin else "" for run in runs]
+    told = []
+    for run, env in zip(runs, envs, strict=True):
+        alike = [other.origin for other, its in zip(runs, envs, strict=True) if its == env]
+        text = f"from {env}" if env else ""
+        for key, length in (("digest", 8), ("seed", None), ("chunk", None)):
+            if env and len({str(origin[key]) for origin in alike}) > 1:
+                text += f" {key} {str(run.origin[key])[:length]}"
+        told.append(text)
+    return told

@@ -111,12 +111,20 @@ def _comparable(run: Run, other: Run) -> bool:
     return abs(run.env_steps - other.env_steps) <= 0.02 * max(run.env_steps, other.env_steps)
 
 
+def _same_start(run: Run, other: Run) -> bool:
+    """Return whether two runs' agents started from the same checkpoint, or both from scratch."""
+    keys = ("digest", "seed", "chunk")  # and not where it lies
+    return [run.origin.get(key) for key in keys] == [other.origin.get(key) for key in keys]
+
+
 def _baseline(run: Run, name: Name, plain: Sequence[Row]) -> Row | None:
     """Return the row without bonus to compare with: the same mark if there is one, else any."""
     fit = [
         row
         for row in plain
-        if (row.name.env, row.name.agent) == (name.env, name.agent) and _comparable(run, row.run)
+        if (row.name.env, row.name.agent) == (name.env, name.agent)
+        and _comparable(run, row.run)
+        and _same_start(run, row.run)
     ]
     return next((row for row in fit if row.name.mark == name.mark), fit[0] if fit else None)
 

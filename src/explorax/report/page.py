@@ -48,16 +48,12 @@ def _collect(runs: Sequence[str | Path] | str | Path) -> tuple[list[Run], list[s
         if not found:
             raise RunDirectoryError("No run directories were given.")
     for run in found:
-        try:
-            _ = run.maps
-        except RunDirectoryError as error:
-            problems.append(f"{error} The report has no maps of this run.")
-            run.__dict__["maps"] = {}  # what the cached property would have held
-        try:
-            _ = run.films
-        except RunDirectoryError as error:
-            problems.append(f"{error} The report has no films of this run.")
-            run.__dict__["films"] = ()
+        for name, nothing in (("maps", {}), ("states", {}), ("paths", {}), ("films", ())):
+            try:
+                getattr(run, name)
+            except RunDirectoryError as error:
+                problems.append(f"{error} The report has no {name} of this run.")
+                run.__dict__[name] = nothing  # what the cached property would have held
     return found, problems
 
 
@@ -188,8 +184,8 @@ def _section(
     parts: dict[str, list[str]] = {}
     for drawing in drawings(env, rows, look):
         parts.setdefault(drawing.kind, []).append(_figure(drawing))
-    order = [[*parts.get("returns", []), *parts.get("success", [])], parts.get("visits", [])]
-    order.append(parts.get("bonus", []))
+    order = [[*parts.get("returns", []), *parts.get("success", [])], parts.get("paths", [])]
+    order += [parts.get("visits", []), parts.get("bonus", [])]
     curves, *maps = [f'<div class="row">{"".join(group)}</div>' for group in order if group]
     title = f"<h2><code>{html.escape(env)}</code></h2>"
     films = _films(rows, shown, limit, look)

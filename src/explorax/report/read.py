@@ -19,6 +19,14 @@ NEVER = -1  # first_success_env_steps of a seed that has not succeeded
 REQUIRED_SETTINGS = ("env", "agent", "bonus")
 REQUIRED_COLUMNS = ("seed", "env_steps", "episodes", "return_mean")
 OPTIONAL_COLUMNS = ("length_mean", "success_rate", "first_success_env_steps")
+_PATHS = {  # the arrays that paths.npz must have, and their axes
+    "paths": ("seed", "episode", "step", "x or y"),
+    "density": ("seed", "place", "first action", "second action"),
+    "places": ("place", "x or y"),
+    "goal_places": ("goal", "x or y"),
+    "field": ("x", "y"),
+    "typical_seed": (),
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Map:
     low: tuple[float, float]
     high: tuple[float, float]
     is_grid: bool  # cells are the squares of a grid world, whose rows are counted from the top
+    rooms: tuple[int, int] | None = None  # along x and y, where the map is made of rooms
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,11 @@ class Run:
         return str(self.config["bonus"])
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """The checkpoint that the agents started from; empty where they started from scratch."""
+        return self.config.get("init_from") or {}
+
+    @property
     def success_return(self) -> float | None:
         return (self.config.get("spec") or {}).get("success_return")
 
@@ -73,7 +87,14 @@ class Run:
             return None
         x, y = view["labels"]
         low, high = view["low"], view["high"]
-        return Map((x, y), (low[0], low[1]), (high[0], high[1]), view.get("grid") is not None)
+        rooms = view.get("rooms")
+        return Map(
+            (x, y),
+            (low[0], low[1]),
+            (high[0], high[1]),
+            view.get("grid") is not None,
+            None if not rooms else (rooms[0], rooms[1]),
+        )
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -114,14 +135,7 @@ class Run:
         path = self.path / "maps.npz"
         if self.view is None or not path.exists():
             return {}
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                maps = {name: np.asarray(file[name]) for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RunDirectoryError(
-                f"{path} cannot be read ({error}). It is half-written or damaged; "
-                "`explorax train --resume` writes it again."
-            ) from error
+        maps = _read_arrays(path, "`explorax train --resume`")
         for name in ("visits", "paid", "gain"):
             if name in maps and maps[name].ndim != 4:
                 raise RunDirectoryError(
@@ -129,6 +143,39 @@ class Run:
                     "expected [quarter of training, seed, x, y]."
                 )
         return maps
+
+    @cached_property
+    def states(self) -> dict[str, np.ndarray]:
+        """The sampled states of maps.npz; empty where there are none, and where there is a view."""
+        path = self.path / "maps.npz"
+        if self.view is not None or not path.exists():
+            return {}
+        arrays = _read_arrays(path, "`explorax train --resume`")
+        known = arrays.keys() >= {"points", "seen", "phase_env_steps"}
+        if not known or arrays["points"].ndim != 4:
+            raise RunDirectoryError(f"{path} holds no points [quarter, seed, point, dimension].")
+        return arrays if len(arrays["points"]) else {}
+
+    @cached_property
+    def paths(self) -> dict[str, np.ndarray]:
+        """The arrays of paths.npz; empty when there is none, or no view to draw them in."""
+        path = self.path / "paths.npz"
+        if self.view is None or not path.exists():
+            return {}
+        cure = f"`explorax eval {self.path} --paths`"
+        arrays = _read_arrays(path, cure)
+        for name, axes in _PATHS.items():
+            found = arrays[name].ndim if name in arrays else None
+            if found != len(axes):
+                what = "is missing" if found is None else f"has shape {arrays[name].shape}"
+                raise RunDirectoryError(
+                    f"{path}: {name} {what}; expected [{', '.join(axes)}]. {cure} writes it again."
+                )
+        if len(arrays["paths"]) != len(self.seeds) or arrays["typical_seed"] not in self.seeds:
+            raise RunDirectoryError(
+                f"{path} is not of this run's seeds {self.seeds}. {cure} writes it again."
+            )
+        return arrays
 
     @cached_property
     def films(self) -> tuple[Film, ...]:
@@ -199,6 +246,17 @@ def _directories_with_a_config(root: Path) -> Iterator[Path]:
         if "config.json" in files:
             below.clear()  # checkpoints may hold files of the same name
             yield Path(folder)
+
+
+def _read_arrays(path: Path, cure: str) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunDirectoryError(
+            f"{path} cannot be read ({error}). It is half-written or damaged; {cure} writes it "
+            "again."
+        ) from error
 
 
 def _read_json(path: Path, kind: type) -> Any:

@@ -21,6 +21,7 @@ from explorax.report.names import NO_BONUS
 
 # Each stands for a role. In SVG it turns into a variable that has a second value on dark paper.
 INK, MUTED, GRID, VOID, PLAIN = "#1b1d22", "#5b616b", "#e3e5e9", "#eceef1", "#6c727c"
+PAPER = "#ffffff"
 
 # Okabe & Ito's colours, told apart by readers with any of the common colour deficiencies; without
 # black (text) and with yellow left out (too faint on white).
@@ -35,6 +36,7 @@ _DARK = {
     OKABE_ITO[1]: "#e8722a",
     OKABE_ITO[2]: "#1fb585",
     OKABE_ITO[5]: "#94d4fa",
+    PAPER: "#15171b",
 }
 DASHES = ("solid", (0, (5, 1.6)), (0, (1.2, 1.4)))
 

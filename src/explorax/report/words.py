@@ -110,7 +110,8 @@ def notes(run: Run) -> list[str]:
             "environment steps. Its numbers are those so far."
         )
     for seed, steps in (run.meta.get("diverged") or {}).items():
-        told.append(f"seed {seed} diverged (NaN) at {number(float(steps))} environment steps.")
+        what = (run.meta.get("nonfinite") or {}).get(seed, "NaN")
+        told.append(f"seed {seed} diverged ({what}) at {number(float(steps))} environment steps.")
     told_of = set(run.column("seed")[np.isfinite(run.column("return_mean"))])
     silent = [str(seed) for seed in run.seeds if seed not in told_of]
     if silent:

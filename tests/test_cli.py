@@ -162,6 +162,21 @@ def test_train_leaves_a_finished_run_and_says_where(
     assert "Nothing to do" in capsys.readouterr().out
 
 
+def test_train_may_start_from_another_run(
+    runs: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--env", "mountain_car", *SMALL, "--root", str(tmp_path)]
+    message = failure(capsys, *arguments, "--init-from", str(run))
+    assert "Drifter does not say what it hands on" in message
+    message = failure(capsys, *arguments, "--init-from", str(tmp_path / "none"))
+    assert "--init-from" in message and "there is no such directory" in message
+    assert not list(tmp_path.iterdir())
+    mixed = ("train", "--resume", str(run), "--init-from", str(run))
+    assert "leave out --init-from" in failure(capsys, *mixed, status=2)
+    assert main([*arguments, "--on-divergence", "ignore"]) == 2
+    assert "on-divergence" in capsys.readouterr().err
+
+
 def test_train_can_end_with_a_report(
     runs: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from explorax._version import __version__
 if TYPE_CHECKING:
     from explorax.agents import *  # noqa: F403
     from explorax.api import compare, load, make, parse, train
+    from explorax.auxiliaries import *  # noqa: F403
     from explorax.behaviors import *  # noqa: F403
     from explorax.bonuses import *  # noqa: F403
     from explorax.densities import *  # noqa: F403
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from explorax.result import Comparison, Result
 
 # whose `__all__` is found here
-_CATALOGUES = ("agents", "bonuses", "behaviors", "encoders", "densities", "envs")
+_CATALOGUES = ("agents", "bonuses", "auxiliaries", "behaviors", "encoders", "densities", "envs")
 _FUNCTIONS = {
     "compare": "explorax.api",
     "load": "explorax.api",
@@ -38,7 +39,7 @@ _FUNCTIONS = {
     "Result": "explorax.result",
     "Experiment": "explorax.presets",
 }
-_SUBMODULES = (*_CATALOGUES, "core", "loop", "nets", "ops", "presets", "report", "run")
+_SUBMODULES = (*_CATALOGUES, "adapters", "core", "loop", "nets", "ops", "presets", "report", "run")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Agent, Bonus, Env
 from explorax.envs import suite
+from explorax.envs.supervision import Supervision
 from explorax.envs.task import Task
 from explorax.presets import Experiment, preset, scaled
 from explorax.run import compare as comparing
 from explorax.run import train as training
 from explorax.run.config import RunConfig
 from explorax.run.expressions import parse as parse
+from explorax.run.inherit import origin_of
 
 if TYPE_CHECKING:
     from explorax.result import Comparison, Result
@@ -36,23 +38,34 @@ def train(
     num_envs: int | None = None,
     log_points: int = 100,
     film: bool = True,
+    init_from: str | Path | None = None,
     root: str | Path = "runs",
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
     checkpoint_seconds: float = 60.0,
+    on_divergence: str = "stop",
+    workers: int = 0,
+    step_limit_s: float | None = None,
+    restarts: int = 0,
 ) -> "Result":
     """Return the result of training `agent` with `bonus` in `env`, all seeds in one program.
 
     env: a name such as "mountain_car", "deep_sea/20", "gymnasium:MountainCar-v0", or a task or
     environment object. agent, bonus: objects, or expressions as on the command line.
     env_steps: of each seed, over all its `num_envs` environments (10, or those of `env`).
-    seed: the first seed's number. root: where the run directory is made; a run that is there is
-    never overwritten silently: `resume=True` goes on with it, `overwrite=True` starts again.
+    seed: the first seed's number. init_from: the directory of a run of the same class of agent;
+    seed n starts with the networks, moments and tables that seed n there learned last (or with
+    those of a checkpoint in its directory, if that is given). root: where the run directory is
+    made; a run that is there is never overwritten silently: `resume=True` goes on with it,
+    `overwrite=True` starts again. on_divergence: "stop" the run when a number of any seed is no
+    longer finite, with all saved, or "note" it and go on.
+    workers, step_limit_s, restarts: of environments of Gymnasium, the processes that step them, the
+    seconds that one's step may take there, and how often each may be restarted after a fault.
 
-    Raises UnknownName, InvalidSetting, Incompatible, NotEnoughMemory and RunDirectoryError before
-    the run starts.
+    Raises UnknownName, InvalidSetting, Incompatible, NotEnoughMemory, RunDirectoryError and
+    CheckpointError before the run starts, and Diverged and BadEnvironmentData in it.
     """
     config = comparing.configuration(
         env,
@@ -64,6 +77,7 @@ def train(
         num_envs=num_envs,
         log_points=log_points,
         film=film,
+        init_from=None if init_from is None else origin_of(init_from),
     )
     directory = training.train(
         config,
@@ -73,6 +87,8 @@ def train(
         progress=progress,
         tensorboard=tensorboard,
         checkpoint_seconds=checkpoint_seconds,
+        on_divergence=on_divergence,
+        supervision=Supervision(workers, step_limit_s, restarts),
         env=None if isinstance(env, str) else env,
     )
     return load(directory)

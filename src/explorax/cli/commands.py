@@ -38,10 +38,15 @@ def _start(options: Train) -> Path:
         seed=options.seed,
         num_envs=options.num_envs,
         film=not options.no_film,
+        init_from=options.init_from,
         root=options.root,
         resume=options.resume,
         overwrite=options.overwrite,
         tensorboard=options.tensorboard,
+        on_divergence=options.on_divergence,
+        workers=options.workers,
+        step_limit_s=options.step_limit_s,
+        restarts=options.restarts,
     )
     return result.directory
 
@@ -53,14 +58,20 @@ def _resume(options: Train) -> Path:
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise Usage(f"The run in {options.directory} has its configuration: leave out {flags}.")
+    from explorax.envs.supervision import Supervision
     from explorax.run.train import resume_run
 
-    return resume_run(options.directory or "", tensorboard=options.tensorboard)
+    return resume_run(
+        options.directory or "",
+        tensorboard=options.tensorboard,
+        on_divergence=options.on_divergence,
+        supervision=Supervision(options.workers, options.step_limit_s, options.restarts),
+    )
 
 
 _CONFIGURING = (
     *("env", "agent", "bonus", "env_steps", "seeds", "seed", "num_envs"),
-    *("root", "overwrite", "no_film"),
+    *("init_from", "root", "overwrite", "no_film"),
 )
 
 
@@ -110,12 +121,15 @@ def evaluate(options: Eval) -> None:
             f"{max(each.returns):.4g}",
             f"{sum(each.lengths) / len(each.lengths):.0f}",
             "-" if each.success_rate is None else f"{each.success_rate:.0%}",
+            *(() if each.goals_reached is None else (str(each.goals_reached),)),
         )
         for each in found
     ]
     how = "greedily" if greedy else "with exploration"
     print(f"{options.episodes} episodes of each seed's policy, {how}, in {options.directory}:")
     header = ("seed", "mean return", "lowest", "highest", "mean length (steps)", "success")
+    if found[0].goals_reached is not None:
+        header = (*header, "goals reached")
     print("\n".join(_columns([header, *rows])))
     mean = sum(each.return_mean for each in found) / len(found)
     print(f"Mean over {len(found)} seed{'s' * (len(found) != 1)}: {mean:.4g}")
@@ -123,6 +137,10 @@ def evaluate(options: Eval) -> None:
         from explorax.run.film import film
 
         print(f"The film: {film(options.directory, options.seed)}")
+    if options.paths:
+        from explorax.run.paths import record_paths
+
+        print(f"The paths: {record_paths(options.directory)} (drawn by: explorax report)")
 
 
 def report(options: Report) -> None:

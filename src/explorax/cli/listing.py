@@ -12,15 +12,26 @@ from explorax.core.errors import unknown_name
 PACKAGES = {
     "agents": "agent",
     "bonuses": "bonus",
+    "auxiliaries": "auxiliary",
     "behaviors": "behavior",
     "encoders": "encoder",
     "densities": "density",
 }
 KINDS = ("environments", *PACKAGES, "presets")
+MUJOCO = "mujoco:"
 TELEVISION = "noisy_tv"  # the setting that every environment of ours has
+SUITES = {  # of others: the module and class that know them, and what they are
+    "dm_control": ("dm_control", "DMControlVector", "The DeepMind control suite itself"),
+    "ale": ("atari", "AtariVector", "Atari's games, through ale-py and Gymnasium"),
+    "minigrid": ("minigrid", "MiniGridVector", "MiniGrid's tasks, through Gymnasium"),
+    "mujoco": ("mujoco_vector", "MuJoCoVector", "The papers' tasks in MuJoCo"),
+}
 NOTES = {
     "environments": f"Each takes {TELEVISION}=N too, as in deep_sea/20({TELEVISION}=32): a noisy "
-    f"television beside it. `explorax list {TELEVISION}` says more."
+    f"television beside it. `explorax list {TELEVISION}` says more. Environments of others: "
+    "gymnasium:MountainCar-v0, dm_control:cheetah-run (`explorax list dm_control`), "
+    "ale:MontezumaRevenge-v5 (`explorax list ale`), minigrid:DoorKey-8x8-v0 (`explorax list "
+    "minigrid`), the papers' in MuJoCo mujoco:HalfCheetahSparse (`explorax list mujoco`)."
 }
 
 
@@ -71,12 +82,40 @@ def describe(name: str) -> tuple[Entry, ...]:
     if name in (TELEVISION, "NoisyTV"):
         cls = importlib.import_module("explorax.envs").NoisyTV
         found.append(_entry("setting of every environment", name, cls))
+    if name in SUITES:
+        found.append(_suite(name))
+    simulated = _simulated()
+    if name.removeprefix(MUJOCO) in simulated:
+        cls = simulated[name.removeprefix(MUJOCO)]
+        found.append(_entry("environment", MUJOCO + cls.__name__, cls))
     if name in overview("presets"):
         found.append(_preset(name))
     if not found:
         possible = {key.removesuffix("/N") for kind in KINDS for key in overview(kind)}
-        raise unknown_name("entry", name, possible | {TELEVISION, *KINDS})
+        raise unknown_name("entry", name, possible | {TELEVISION, *SUITES, *KINDS, *simulated})
     return tuple(found)
+
+
+def _suite(name: str) -> Entry:
+    """Return the entry of a suite of others: all its names, a line for those that begin alike, what
+    its class says, and the settings that go in parentheses."""
+    file, cls, doc = SUITES[name]
+    module = importlib.import_module(f"explorax.envs.{file}")
+    families: dict[str, list[str]] = {}
+    for task in module.task_names():
+        families.setdefault(task.partition("-")[0], []).append(module.PREFIX + task)
+    names = "\n".join(map(" ".join, families.values()))
+    if name == MUJOCO.removesuffix(":"):
+        lines = [f"{MUJOCO}{task}: {_first_line(cls)}" for task, cls in _simulated().items()]
+        more = f"`explorax list {MUJOCO}AntMaze` says more of one, with its settings, which go in "
+        names = "\n".join([*lines, "", more + "parentheses."])
+    entry = _entry("environments", name, getattr(module, cls))
+    fixed = importlib.import_module("explorax.envs.gymnasium_vector").NO_SETTINGS
+    settings = tuple(each for each in entry.settings if each.name not in (*fixed, "task"))
+    told = f"{doc}, stepped from Python. Any of these is an --env:\n\n{names}"
+    if settings:
+        told += f"\n\n{entry.doc}"
+    return dataclasses.replace(entry, doc=told, settings=settings)
 
 
 def _preset(name: str) -> Entry:
@@ -108,6 +147,12 @@ def _tasks() -> dict[str, type]:
     classes = importlib.import_module("explorax.envs")
     by_letters = {name.lower(): getattr(classes, name) for name in classes.__all__}
     return {name: by_letters[name.replace("_", "")] for name in names}
+
+
+def _simulated() -> dict[str, type]:
+    """Return the classes of the tasks in MuJoCo by their names."""
+    tasks = importlib.import_module("explorax.envs.mujoco_tasks")
+    return {name: getattr(tasks, name) for name in tasks.__all__}
 
 
 def _entry(kind: str, name: str, cls: type) -> Entry:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro import conf
 
@@ -27,12 +27,16 @@ class Train:
     explorax train --env mountain_car_sparse --bonus "Scale(MedianRatio(VIME()), 1e-4)" --seeds 20
 
     explorax train --resume runs/mountain_car_sparse/TRPO+Scale-MedianRatio-VIME/1a2b3c4d
+
+    explorax train --env "mountain_car_sparse(power=0.0008)" --agent "TRPO(max_kl=0.005)" \\
+        --init-from runs/mountain_car_sparse/TRPO+Scale-MedianRatio-VIME/1a2b3c4d
     """
 
     directory: Annotated[conf.Positional[Path | None], _DIRECTORY] = None
     """With --resume: the run directory to go on with; nothing else need be given."""
     env: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(required)")] = ""
-    """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0. See `explorax list`."""
+    """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0, dm_control:cheetah-run,
+    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0. See `explorax list`."""
     agent: Annotated[str, _TEXT] = "TRPO()"
     """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"
@@ -45,12 +49,27 @@ class Train:
     """The first seed's number; the others follow it."""
     num_envs: Annotated[int, _COUNT] = 10
     """Environments side by side, for each seed."""
+    init_from: Annotated[Path | None, conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    """Start with what the same seeds of a run learned (its directory, or a checkpoint in it): the
+    agent's networks, moments and tables. The agent's class and its shapes must be the same; its
+    other settings, the bonus and the environment may differ, and the bonus starts afresh."""
     root: Annotated[Path, _DIR] = Path("runs")
     """Where run directories are made."""
     resume: Flag = False
     """Go on with an interrupted run."""
     overwrite: Flag = False
     """Delete the run of this configuration that is there, and start again."""
+    on_divergence: Literal["stop", "note"] = "stop"
+    """When a number of any seed is no longer finite: stop, with all saved, or note it and go on."""
+    workers: Annotated[int, _COUNT] = 0
+    """Processes that step the environments (of Gymnasium); 0: none but the one that learns."""
+    step_limit_s: Annotated[
+        float | None, conf.arg(metavar="SECONDS", help_behavior_hint="(default: none)")
+    ] = None
+    """With --workers: how long one environment's step may take before it counts as hanging."""
+    restarts: Annotated[int, _COUNT] = 0
+    """How often each environment (of Gymnasium) may be restarted when it fails, before the run
+    stops, with all saved."""
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False
@@ -123,6 +142,8 @@ class Eval:
     """Act as in training, with the policy's noise, instead of greedily."""
     film: Flag = False
     """Also film one episode, as a GIF in the run directory."""
+    paths: Flag = False
+    """Also record paths and actions of every seed for the report, where the task has a picture."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +170,8 @@ class List:
     what: Annotated[
         conf.Positional[tuple[str, ...]], conf.arg(metavar="WHAT", help_behavior_hint="")
     ] = ()
-    """environments, agents, bonuses, behaviors, encoders, densities, presets, or a name in one."""
+    """environments, agents, bonuses, auxiliaries, behaviors, encoders, densities, presets, or a
+    name in one."""
 
 
 COMMANDS: dict[str, type] = {

@@ -18,11 +18,14 @@ class Experiment:
     env_steps: int  # of each seed, over all its environments
     seeds: int = 10
     num_envs: int = 10
+    init_from: "Experiment | None" = None  # whose run's agents it starts from; None: from scratch
 
     def __post_init__(self) -> None:
         check_types(self)
         for name in ("env_steps", "seeds", "num_envs"):
             require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
+        known = isinstance(self.init_from, Experiment | None)
+        require(known, self, "init_from", "another Experiment, or None")
 
 
 def scaled(
@@ -33,6 +36,8 @@ def scaled(
     num_envs: int | None = None,
 ) -> tuple[Experiment, ...]:
     """Return the experiments with `budget` times their env steps, at least one rollout each.
+
+    So are those that they start from.
 
     `seeds`, `env_steps` and `num_envs` replace those of every experiment, before `budget` scales.
     Raises InvalidSetting.
@@ -47,6 +52,7 @@ def scaled(
         each = replace(each, **replaced)
         rollout = each.agent.rollout_length * each.num_envs
         steps = each.env_steps if budget == 1 else max(rollout, round(each.env_steps * budget))
-        return replace(each, env_steps=steps)
+        before = None if each.init_from is None else one(each.init_from)
+        return replace(each, env_steps=steps, init_from=before)
 
     return tuple(one(each) for each in experiments)

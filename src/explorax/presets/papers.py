@@ -11,9 +11,9 @@ SPARSE_ETA = 1e-4
 ETAS = (1e-4, 3e-4, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)  # those of its sweep
 
 
-def information_gain(eta: float) -> Bonus:
+def information_gain(eta: float, pool_size: int = 100_000) -> Bonus:
     """Return VIME's bonus, divided by the median of the last iterations, times `eta`."""
-    return Scale(MedianRatio(VIME()), eta)
+    return Scale(MedianRatio(VIME(pool_size=pool_size)), eta)
 
 
 def prediction_error(eta: float) -> Bonus:

@@ -6,15 +6,20 @@ python benchmarks/published.py ROOT [PRESET ...]      (runs already in ROOT are 
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import common
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import bootstrap
 
 import explorax as ex
 from explorax.report import save_figures
+from explorax.report.names import name_runs
 from explorax.result import Comparison
 from explorax.run.brief import brief
+from explorax.run.evaluate import evaluate
 from explorax.run.expressions import parse
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
@@ -46,7 +51,24 @@ DRAWN = {
         },
         "four_rooms": {"trpo-visits": "bonuses-four-rooms-visits"},
     },
+    "multi_goal": {
+        "multi_goal": {"paths": "multi-goal-release"},
+        "multi_goal(reward='paper')": {"paths": "multi-goal-paper"},
+    },
+    "pretraining": {"mover(world='maze')": {"returns": "pretraining-returns"}},
+    "mpo_control": {},
+    "mpo_discrete": {},
+    "mpo_dm_control": {},
+    "key_door": {"key_door/8": {"returns": "key-door-returns"}},
+    "auxiliary_losses": {"memory_maze/9": {"returns": "auxiliary-losses"}},
+    "hidden_state": {},
+    "labyrinth": {},
+    "doorkey": {},
+    "montezuma": {},
+    "mpo_ablation": {"cart_pole_swing_up": {"returns": "mpo-ablation"}},
 }
+
+REFERENCE = {"auxiliary_losses": 1}  # preset: which of its agents the others are measured by
 
 
 def draw(done: Comparison, env: str | None, names: dict[str, str]) -> None:
@@ -57,7 +79,7 @@ def draw(done: Comparison, env: str | None, names: dict[str, str]) -> None:
             (found,) = [path for path in made if path.stem.endswith(end)]
             target = FIGURES / f"{name}.png"
             target.write_bytes(found.read_bytes())
-            if end == "returns":  # many faint lines: 256 colours do, at less than half the size
+            if end in ("returns", "paths"):  # many faint lines: 256 colours do, at half the size
                 with Image.open(found) as image:
                     few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
                 few.save(target, optimize=True)
@@ -107,6 +129,67 @@ def pay_table(done: Comparison) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def goals_table(done: Comparison) -> str:
+    """Return how many of the four goals the episodes of each seed's final policy end at."""
+    lines = [["environment", "agent", "actions", "episodes", "goals of each seed", "mean"],
+             ["---"] * 6]  # fmt: skip
+    for run in done.runs:
+        for greedy, episodes in ((False, 10), (False, 40), (True, 40)):
+            found = evaluate(run.path, episodes=episodes, greedy=greedy)
+            goals = [each.goals_reached or 0 for each in found]
+            lines.append(
+                [f"`{run.env}`", f"`{brief(parse(run.agent, 'agent'))}`",
+                 "greedy" if greedy else "sampled", str(episodes), " ".join(map(str, goals)),
+                 f"{np.mean(goals):.1f}"]
+            )  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def area_table(done: Comparison) -> str:
+    """Return the areas under the curves in the maze, and their difference seed by seed."""
+    areas = {}
+    for run in done.runs:
+        if "maze" in run.env:
+            means = run.metrics.groupby("seed")["return_mean"].mean()  # log points are even
+            areas[run.config.get("init_from") is not None] = np.asarray(means)
+    more = areas[True] - areas[False]
+    interval = bootstrap((more,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    told = [("pretrained", areas[True]), ("from scratch", areas[False]), ("difference", more)]
+    lines = [["mean return over the whole training", "mean", "of each seed"], ["---"] * 3]
+    lines += [
+        [name, f"{each.mean():.1f}", " ".join(f"{value:.1f}" for value in each)]
+        for name, each in told
+    ]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{text}\n\nThe difference's mean has a 95 % interval (bootstrap over seeds, BCa) of "
+        f"{interval.low:.1f} to {interval.high:.1f}.\n"
+    )
+
+
+def steps_table(done: Comparison, reference: int) -> str:
+    """Return the env steps after which each agent returns what one of them does in the end.
+
+    Of the mean curves over seeds, the running mean of twenty points is taken.
+    """
+    steps, smooth = [], []
+    for run in done.runs:
+        means: Any = run.metrics.groupby("env_steps")["return_mean"].mean()
+        steps.append(np.asarray(means.index, np.float64))
+        smooth.append(np.asarray(means.rolling(20, min_periods=1).mean(), np.float64))
+    level = smooth[reference][-1]
+    needed = [
+        float(np.min(at[curve >= level], initial=np.inf))
+        for at, curve in zip(steps, smooth, strict=True)
+    ]
+    lines = [["agent", f"env steps to a return of {level:.1f}", "ratio"], ["---"] * 3]
+    for name, after in zip(name_runs(done.runs), needed, strict=True):
+        ratio = needed[reference] / after
+        told = [f"{after:,.0f}", f"{ratio:.2f}"] if np.isfinite(after) else ["not reached", "—"]
+        lines.append([name.agent, *told])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def main(root: str, presets: list[str]) -> None:
     for preset in presets or DRAWN:
         done = ex.compare(preset, film=False, root=Path(root) / preset)
@@ -117,6 +200,15 @@ def main(root: str, presets: list[str]) -> None:
         )
         if preset == "bonuses":
             text += "\nMean bonus of a step in the last tenth of training:\n\n" + pay_table(done)
+        if preset == "multi_goal":
+            text += "\nGoals, of four, that episodes of the final policies end at:\n\n"
+            text += goals_table(done)
+        if preset == "pretraining":
+            text += "\n" + area_table(done)
+        if preset in REFERENCE:
+            text += "\nEnv steps to the final return of the agent with a memory alone, and its own "
+            text += "divided by them:\n\n"
+            text += steps_table(done, REFERENCE[preset])
         (common.RESULTS / f"{preset}.md").write_text(text)
         print(text)
         for env, names in DRAWN[preset].items():

@@ -2,19 +2,23 @@
 
 `python docs/settings_tables.py` (`make docs`) rewrites, on every page here and below, what stands
 between `<!-- settings: RND -->` and `<!-- end of settings -->`: one row for each field, with its
-default and the comment at the end of its line in the source. And what stands between
-`<!-- results: ... -->` and `<!-- end of results -->`: `bonus_cost`, the first, second and last
-columns of the last table of benchmarks/results/bonus_cost.md; `bonuses`, how many seeds of each
-bonus solved each world and how likely it improves on none, of benchmarks/results/bonuses.md;
+default and the comment at the end of its line in the source. Between
+`<!-- environment: DeepSea -->` and `<!-- end of environment -->` it writes what the class says of
+itself, and its settings. And between `<!-- results: ... -->` and `<!-- end of results -->`:
+`bonus_cost`, the first, second and last columns of the last table of
+benchmarks/results/bonus_cost.md; `bonuses`, how many seeds of
+each bonus solved each world and how likely it improves on none, of benchmarks/results/bonuses.md;
 `bonuses RND`, the lines of that bonus and of none alone. `--check` writes nothing and exits with 1
 where a page is not what would be written.
 """
 
 import dataclasses
+import inspect
 import re
 import sys
 from pathlib import Path
 
+from explorax import envs
 from explorax.cli.listing import field_docs
 from explorax.core.errors import unknown_name
 from explorax.run.brief import brief
@@ -25,12 +29,16 @@ RESULTS = DOCS.parent / "benchmarks" / "results"
 PUBLISHED = re.compile(
     r"<!-- results: (?P<name>\w+)(?P<bonus> \w+)? -->\n.*?<!-- end of results -->", re.DOTALL
 )
-BLOCK = re.compile(r"<!-- settings: (?P<name>\w+) -->\n.*?<!-- end of settings -->", re.DOTALL)
+BLOCK = re.compile(
+    r"<!-- (?P<kind>settings|environment): (?P<name>\w+) -->\n.*?<!-- end of (?P=kind) -->",
+    re.DOTALL,
+)
 
 
 def classes() -> dict[str, type]:
-    """Return the settings classes of all catalogues by name."""
-    return {name: cls for kind in KINDS for name, cls in catalogue(kind).items()}
+    """Return the settings classes of all catalogues by name, environments included."""
+    parts = {name: cls for kind in KINDS for name, cls in catalogue(kind).items()}
+    return parts | {name: getattr(envs, name) for name in envs.__all__}
 
 
 def table(cls: type) -> str:
@@ -39,8 +47,10 @@ def table(cls: type) -> str:
     if not fields:
         return f"`{cls.__name__}()` has no settings."
     rows = [(f"`{field.name}`", _default(field), docs.get(field.name, "")) for field in fields]
-    head = "| setting | default | what it is |\n|---|---|---|\n"
-    return head + "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    columns = 3 if any(docs.values()) else 2
+    lines = [("setting", "default", "what it is"), *(tuple(map(_cell, row)) for row in rows)]
+    head, *body = (f"| {' | '.join(line[:columns])} |" for line in lines)
+    return "\n".join([head, "|" + "---|" * columns, *body])
 
 
 def rewritten(page: str) -> str:
@@ -48,12 +58,19 @@ def rewritten(page: str) -> str:
     known = classes()
 
     def block(match: re.Match[str]) -> str:
-        name = match["name"]
+        kind, name = match["kind"], match["name"]
         if name not in known:
             raise unknown_name("settings class", name, known)
-        return f"<!-- settings: {name} -->\n\n{table(known[name])}\n\n<!-- end of settings -->"
+        told = [_said(known[name])] if kind == "environment" else []
+        lines = [f"<!-- {kind}: {name} -->", *told, table(known[name]), f"<!-- end of {kind} -->"]
+        return "\n\n".join(lines)
 
     return PUBLISHED.sub(_results, BLOCK.sub(block, page))
+
+
+def _said(cls: type) -> str:
+    """Return the docstring of a class as Markdown: a star means a star."""
+    return re.sub(r"([*<])", r"\\\1", inspect.getdoc(cls) or "")
 
 
 def _results(match: re.Match[str]) -> str:

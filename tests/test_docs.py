@@ -12,7 +12,7 @@ import jax
 import pytest
 
 import explorax
-from explorax import loop
+from explorax import envs, loop
 from explorax.core.pytree import replace
 from explorax.envs import suite
 
@@ -22,7 +22,9 @@ ABOUT_ALL = ("README", "wrappers", "encoders")  # pages of no single bonus
 BONUS_PAGES = [
     page for page in PAGES if page.parent.name == "bonuses" and page.stem not in ABOUT_ALL
 ]
+AGENT_PAGES = [page for page in PAGES if page.parent.name == "agents" and page.stem != "README"]
 INDEX = ROOT / "docs" / "bonuses" / "README.md"
+AGENT_INDEX = ROOT / "docs" / "agents" / "README.md"
 SECTIONS = (
     "Idea",
     "Equation",
@@ -32,8 +34,7 @@ SECTIONS = (
     "Our numbers",
     "Known failures",
 )
-DOCUMENTED = ("bonus", "encoder", "density", "behavior")
-BLOCK = re.compile(r"<!-- settings: (\w+) -->")
+BLOCK = re.compile(r"<!-- (?:settings|environment): (\w+) -->")
 
 
 def _tables() -> ModuleType:
@@ -45,7 +46,7 @@ def _tables() -> ModuleType:
 
 
 tables = _tables()
-PARTS = [name for kind in DOCUMENTED for name in tables.catalogue(kind)]
+PARTS = list(tables.classes())  # of all catalogues
 
 
 def title(page: Path) -> str:
@@ -115,12 +116,13 @@ def example(page: Path) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
-@pytest.mark.parametrize("page", BONUS_PAGES, ids=title)
+@pytest.mark.parametrize("page", [*BONUS_PAGES, *AGENT_PAGES], ids=title)
 def test_the_two_forms_of_an_example_mean_the_same(page: Path) -> None:
     shell, python = example(page)
-    assert shell.keys() == python.keys() == {"env", "agent", "bonus"}
+    assert shell.keys() == python.keys() >= {"env", "agent"}
+    assert "bonus" in shell or page in AGENT_PAGES
     assert shell["env"] == ast.literal_eval(python["env"])
-    for kind in ("agent", "bonus"):
+    for kind in shell.keys() - {"env"}:
         assert explorax.parse(shell[kind], kind) == explorax.parse(python[kind], kind)
 
 
@@ -151,27 +153,44 @@ def test_the_metrics_of_a_bonus_are_explained(page: Path) -> None:
     assert not invented
 
 
-COMMANDS = [
-    pytest.param(command, id=title(page))
-    for page in PAGES
-    for command in re.findall(
-        r"^explorax train (.+)$", page.read_text().replace("\\\n", " "), re.MULTILINE
-    )
+LEARNERS = [
+    ("trpo", "TRPO(bonus_discount=0.99)", "pendulum_swing_up"),
+    ("reinforce", "REINFORCE(bonus_discount=0.99)", "pendulum_swing_up"),
+    ("erwr", "ERWR(bonus_discount=0.99)", "pendulum_swing_up"),
+    ("dqn", "DQN()", "deep_sea/5"),
+    ("tabular_q", "TabularQ()", "deep_sea/5"),
+    ("mpo", "MPO()", "pendulum_swing_up"),
+    ("mpo", "MPO()", "deep_sea/5"),
+    ("soft_q", "SoftQ()", "multi_goal"),
+    ("soft_q", "SoftQ()", "deep_sea/5"),
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_parts_of_a_command_fit_together(command: str) -> None:
-    words = shlex.split(command)
-    flags = {"--bonus": "NoBonus()"} | dict(zip(words[::2], words[1::2], strict=True))
-    logged(*(flags[f"--{part}"] for part in ("env", "agent", "bonus")))
+@pytest.mark.parametrize(("stem", "agent", "env"), LEARNERS)
+def test_the_metrics_of_an_agent_are_explained(stem: str, agent: str, env: str) -> None:
+    page = next(page for page in AGENT_PAGES if page.stem == stem)
+    told = set(re.findall(r"`agent/(\w+)`", sections(page.read_text())["Metrics"]))
+    world, learner, unpaid = suite.make(env, 2), explorax.parse(agent, "agent"), explorax.NoBonus()
+
+    def run(key: jax.Array) -> dict[str, jax.Array]:
+        training = loop.start(world, learner, unpaid, key)
+        return loop.chunk_on_device(world, learner, unpaid, 1, training)[1]
+
+    its = {name for name in jax.eval_shape(run, jax.random.key(0)) if name.startswith("agent/")}
+    assert its and its <= {f"agent/{name}" for name in told}
+
+
+@pytest.mark.parametrize("page", AGENT_PAGES, ids=title)
+def test_the_page_of_an_agent_is_linked_and_has_one_table(page: Path) -> None:
+    text = page.read_text()
+    assert len(BLOCK.findall(text)) == 1 and f"]({page.name})" in AGENT_INDEX.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_expression_on_a_page_can_be_parsed(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     text = re.sub(r"<!-- settings.*?<!-- end of settings -->", "", text, flags=re.DOTALL)
-    known = tables.classes()
+    known = tables.classes().keys() - set(envs.__all__)  # tasks are written by their names
     for span in re.findall(r"`([A-Z]\w+\([^`]*\))`", text):
         if span.partition("(")[0] in known:
             explorax.parse(span)

@@ -8,15 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 UV := uv==0.13.8
 RLLTE := rllte-core==1.0.1
 RLLTE_STAMP := .venv-rllte/.installed
+SB3_STAMP := .venv-sb3/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-ci lint format types layers check docs bench \
-  bench-bonuses lock clean
+.PHONY: help install demo test test-slow test-ci test-sb3 lint format types layers check docs site \
+  bench bench-bonuses bench-control bench-partial lock clean
 
 help:  ## list the targets
 	@echo "explorax: make <target>"
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 # The first interpreter that is new enough, not too new, can make environments, and runs at all:
@@ -83,6 +84,10 @@ check: lint types layers test  ## all four of the above, before a change is hand
 docs: $(STAMP)  ## write the tables of settings on the pages of docs/ from the source
 	$(BIN)/python docs/settings_tables.py
 
+site: $(STAMP)  ## build the site of docs/ into site/, warnings as errors
+	$(BIN)/python -m sphinx --builder html --quiet --fail-on-warning --keep-going -c docs . site
+	$(BIN)/python docs/api_pages.py site/objects.inv
+
 bench: $(STAMP)  ## measure speed; the tables are under benchmarks/
 	@set -e; for script in gain training startup; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
@@ -96,6 +101,24 @@ $(RLLTE_STAMP): benchmarks/requirements-rllte.txt | $(STAMP)
 bench-bonuses: $(RLLTE_STAMP)  ## measure what each bonus costs, beside rllte-core, which this installs
 	$(BIN)/python benchmarks/bonus_cost.py
 
+SB3_PIP := .venv-sb3/bin/python -m pip install --quiet --disable-pip-version-check
+$(SB3_STAMP): benchmarks/requirements-sb3.txt requirements.txt pyproject.toml | $(STAMP)
+	@echo "Installing Stable-Baselines3, PyTorch and explorax into .venv-sb3, minutes ..."
+	@$(BIN)/python -m venv --clear .venv-sb3
+	@$(SB3_PIP) --only-binary :all: --require-hashes --requirement requirements.txt
+	@$(SB3_PIP) --requirement benchmarks/requirements-sb3.txt
+	@$(SB3_PIP) --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+test-sb3: $(SB3_STAMP)  ## the adapters in trainers of others, which this installs, and the examples of it
+	.venv-sb3/bin/python -m pytest tests_sb3 $(TEST_ARGS)
+
+bench-partial: $(SB3_STAMP)  ## measure env steps/s with a memory and of PPO, beside Stable-Baselines3, which this installs
+	$(BIN)/python benchmarks/partial_speed.py
+
+bench-control: $(SB3_STAMP)  ## measure env steps/s of control, beside SAC of Stable-Baselines3, which this installs
+	$(BIN)/python benchmarks/control_speed.py
+
 lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upgrade
 	@$(FIND_PYTHON); \
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
@@ -106,5 +129,5 @@ lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upg
 	$$compile --group build --constraint requirements-dev.txt --output-file requirements.txt
 
 clean:  ## remove the environments and every cache
-	rm -rf .venv .venv-* .pytest_cache .ruff_cache .import_linter_cache dist
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .import_linter_cache dist site docs/api
+	find src tests tests_sb3 benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from compiling import OPTIMISED
 
 from explorax import loop
 from explorax.agents import MPO, SoftQ
@@ -62,7 +63,7 @@ def samples_of(agent, iterations, seeds):
     start = jax.vmap(partial(loop.start, env, agent, NoBonus()))
     training = jax.jit(start)(jax.random.split(jax.random.key(0), seeds))
     chunk = jax.vmap(partial(loop.chunk_on_device, env, agent, NoBonus(), iterations))
-    states = jax.jit(chunk)(training)[0].learner.agent
+    states = jax.jit(chunk, compiler_options=OPTIMISED)(training)[0].learner.agent
     percept = Percept(jnp.zeros((SAMPLES, 1)), jnp.zeros(SAMPLES), jnp.ones(SAMPLES, bool))
 
     def act(state):

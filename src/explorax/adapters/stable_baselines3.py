@@ -57,7 +57,7 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         actions are a Box without bounds of its own. Raises Incompatible where the bonus cannot be
         paid here, InvalidSetting for values that are out of range.
         """
-        super().__init__(venv)
+        super().__init__(venv)  # pyright: ignore[reportCallIssue]  (it is not installed here)
         self._stream = Stream(
             _name(venv),
             bonus,

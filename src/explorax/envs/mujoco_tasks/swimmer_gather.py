@@ -8,7 +8,7 @@ import numpy as np
 from explorax.core.protocols import View
 from explorax.core.settings import check_types
 from explorax.envs.mujoco_tasks.model import add_box, add_camera
-from explorax.envs.mujoco_tasks.swimmer import FRAME_SKIP, rllab_swimmer
+from explorax.envs.mujoco_tasks.swimmer import FRAME_SKIP, map_of, rllab_swimmer
 from explorax.envs.mujoco_tasks.task import Ball, Moment, Rows, rllab_start
 
 APPLES, BOMBS = 8, 8

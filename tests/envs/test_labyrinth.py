@@ -167,6 +167,11 @@ def test_actions_look_walk_and_strafe():
     np.testing.assert_allclose(after.place, [3.5, 3.5 + WALK], atol=1e-6)
 
 
+@pytest.mark.parametrize(("apples", "wanted"), [(3, 10.0), (9, 10.0), (12, 13.0)])
+def test_apples_alone_are_no_success(apples, wanted):
+    assert Labyrinth(9, apples=apples).success_return == wanted > apples
+
+
 def test_apples_pay_once_and_the_goal_brings_them_back():
     task, state = hall(apples=jnp.array([3 * 7 + 4, 4 * 7 + 1], jnp.int32), goal=jnp.int32(26))
     step, rewards, before = jax.jit(task.step), [], state

@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from explorax.core.errors import ExploraxError, InvalidSetting, UnknownName
+from explorax.core.errors import BadEnvironmentData, ExploraxError, InvalidSetting, UnknownName
 from explorax.envs import mujoco as registered
 from explorax.envs.mujoco_simulation import Simulation
 from explorax.envs.mujoco_tasks import HalfCheetahSparse
@@ -92,6 +92,34 @@ def test_a_frame_has_the_size_that_was_asked_for() -> None:
     assert (env.render() != before).any()
     env.close()
     env.close()
+
+
+def test_each_of_several_worlds_draws_itself() -> None:
+    """They share one context of OpenGL: each alone, and in turn, one of them closed between."""
+
+    def world(seed: int) -> Any:
+        env = make("HalfCheetahSparse", render_mode="rgb_array", height=48, width=64)
+        env.reset(seed=seed)
+        for _ in range(20):
+            env.step(np.full(6, 1.0 if seed else -1.0))
+        return env
+
+    alone = [world(seed).render() for seed in (0, 1)]
+    assert (alone[0] != alone[1]).any()
+    pair = [world(0), world(1)]
+    for _ in range(2):
+        for env, wanted in zip(pair, alone, strict=True):
+            np.testing.assert_array_equal(env.render(), wanted)
+    pair[1].close()
+    np.testing.assert_array_equal(pair[0].render(), alone[0])
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (2, 6)])
+def test_actions_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    env = make("HalfCheetahSparse").unwrapped
+    env.reset(seed=0)
+    with pytest.raises(BadEnvironmentData, match=r"and must have \(1, 6\)"):
+        env.step(np.zeros(shape))
 
 
 def play(mode: AutoresetMode, steps: int, num_envs: int = 3, limit: int = 20) -> tuple[Any, ...]:

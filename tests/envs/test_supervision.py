@@ -164,6 +164,43 @@ def test_what_is_not_restarted_is_named(how, supervision, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_all_of_several_that_fail_together_begin_anew(workers):
+    """Each fails in its third step; two of them share a process."""
+    state, _, rows = play(faulty_env("raise", workers=workers, restarts=2), steps=5)
+    np.testing.assert_array_equal(rows[2].truncated, np.ones(NUM_ENVS, bool))
+    np.testing.assert_array_equal(rows[2].obs[:, 1], np.zeros(NUM_ENVS))
+    np.testing.assert_array_equal(rows[3].next_obs[:, 1], np.ones(NUM_ENVS))
+    np.testing.assert_array_equal(state.vector.restarts, np.ones(NUM_ENVS))
+    assert state.vector.rows.ready.all()
+
+
+def test_a_reset_that_fails_behind_another_is_mended_too(tmp_path):
+    """0 takes down the process that it shares with 1, and then both fail to reset, each once."""
+    how = {"how": "kill, then reset", "mark": str(tmp_path / "killed"), "victim": SEEDS[0]}
+    settings = Supervision(workers=2, restarts=3)
+    kwargs = (("at", 3), *how.items())
+    env = GymnasiumVector("faulty:Faulty-v0", NUM_ENVS, kwargs=kwargs, supervision=settings)
+    state, _, rows = play(env, steps=5)
+    np.testing.assert_array_equal(rows[2].obs[:2, 1], [0, 0])
+    np.testing.assert_array_equal(rows[3].next_obs[:2, 1], [1, 1])
+    assert (rows[2].obs[:2, 0] == rows[3].obs[:2, 0]).all()
+    np.testing.assert_array_equal(state.vector.restarts, [2, 1, 0, 0])
+
+
+@pytest.mark.parametrize(("how", "workers"), [("unmade", 0), ("unmade", 2), ("unmade kill", 2)])
+def test_one_that_cannot_be_made_anew_is_a_fault_with_a_name(how, workers, tmp_path):
+    """It fails in its third step, and its class fails from then on."""
+    kwargs = (("at", 3), ("how", how), ("mark", str(tmp_path / "broken")))
+    settings = Supervision(workers=workers, restarts=2)
+    env = GymnasiumVector("faulty:Faulty-v0", NUM_ENVS, kwargs=kwargs, supervision=settings)
+    with pytest.raises(BadEnvironmentData) as caught:
+        play(env)
+    said = str(caught.value)
+    assert "environment 0, step 3: it could not be made anew" in said
+    assert "restarted 2 times, as often as restarts=2 allows" in said
+
+
 def test_no_process_outlives_the_environments():
     state, _ = faulty_env(workers=2).reset(KEY)
     begun = processes(state)

@@ -20,6 +20,8 @@ def array_space(space: spaces.Space, name: str) -> spaces.Box:
     """
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return space
+    if isinstance(space, spaces.Dict | spaces.Tuple) and not space.spaces:
+        raise Incompatible(f"{name} observes {space}, in which there is nothing to see.")
     flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
     if not isinstance(flat, spaces.Box):
         raise Incompatible(
@@ -94,9 +96,25 @@ def _array_fault(space: spaces.Space, value: Any) -> str | None:
     wrong = _unfit(array)
     if wrong is not None:
         return f"{wrong}: {np.array2string(array.ravel(), threshold=12)}"
-    if isinstance(space, spaces.Discrete) and not 0 <= int(array) - space.start < space.n:
-        return f"is {int(array)} and must be in {space.start} .. {space.start + space.n - 1}"
-    return None
+    low, high = whole_range(space)
+    if low is None or array.dtype == np.uint8 == space.dtype:
+        return None
+    if ((array >= low) & (array <= high)).all():
+        return None
+    if array.ndim == 0:
+        return f"is {int(array)} and must be in {low} .. {high}"
+    return f"is {np.array2string(array, threshold=12)} and must be in {space}"
+
+
+def whole_range(space: spaces.Space) -> tuple[Any, Any]:
+    """Return the least and the greatest whole numbers of what becomes codes or bytes, or Nones."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    if isinstance(space, spaces.MultiBinary):
+        return 0, 1
+    return (0, 255) if space.dtype == np.uint8 else (None, None)
 
 
 def _unfit(array: np.ndarray) -> str | None:

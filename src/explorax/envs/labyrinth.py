@@ -71,12 +71,16 @@ class Labyrinth:
     max_episode_steps: int = 900
 
     action = Discrete(6)
-    success_return = 10.0
     costly = True
 
     def __post_init__(self) -> None:
         random_maze.validate(self, largest=31)
         require(36 <= self.pixels <= 256, self, "pixels", "in 36 .. 256, for convolutions to fit")
+
+    @property
+    def success_return(self) -> float:
+        """What the goal pays, or more where all apples together pay as much without it."""
+        return max(10.0, self.apples + 1.0)
 
     @property
     def obs(self) -> Box:

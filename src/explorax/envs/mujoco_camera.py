@@ -55,6 +55,8 @@ class Camera:
     def frame(self, data: Any, balls: Sequence[Ball] = ()) -> np.ndarray:
         """Return the picture of a model's state, uint8 [H, W, 3], with `balls` added to it."""
         self.context.make_current()
+        # the context is shared: another camera may have drawn since, or been freed with its buffer
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self.renderer)
         mujoco.mjv_updateScene(
             self.model,
             data,

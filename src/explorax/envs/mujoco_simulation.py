@@ -109,8 +109,15 @@ class Simulation:
     def advance(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (reward [E], terminated [E]) of one control step; actions are clipped to [-1, 1].
 
-        Raises BadEnvironmentData where MuJoCo gives a world up, or an action is not finite.
+        Raises BadEnvironmentData where MuJoCo gives a world up, and for actions that are not finite
+        or of another shape than [E, A].
         """
+        wanted = (len(self.state), len(self.low))
+        if action.shape != wanted:
+            raise BadEnvironmentData(
+                f"{self.name}: the actions have shape {action.shape} and must have {wanted}: a row "
+                f"for each world."
+            )
         # NaN is the one number that a sum cannot lose, and infinity the one that it keeps
         if not math.isfinite(float(action.sum())):
             to_units(self.name, action, self.low, self.high)  # raises, and says where

@@ -105,7 +105,13 @@ class Remote:
 
     def made(self) -> tuple[_Fields, Any]:
         """Return (what rows hold, the space of actions) once the environments are made."""
-        return self._answer(_START_S)
+        try:
+            return self._answer(_START_S)
+        except _Gone as gone:
+            those = f"environments {self.indices[0]} to {self.indices[-1]}"
+            raise BadEnvironmentData(
+                f"{self.name}, {those}: they could not be made: {gone}."
+            ) from None
 
     def open(self, rows: Rows, fields: _Fields) -> None:
         self.rows, self.fields = rows, fields
@@ -133,8 +139,12 @@ class Remote:
         """Begin a new process in place of the one that is gone."""
         assert self.rows is not None
         self._launch(step)
-        self.made()
-        self.open(self.rows, self.fields)
+        try:
+            self.made()
+            self.open(self.rows, self.fields)
+        except BaseException:
+            self._kill()
+            raise
 
     def draw(self, index: int) -> np.ndarray:
         self._send("draw", index)

@@ -212,7 +212,7 @@ class Worlds:
         self._cut(fault.index)
         faults = [fault]
         while faults:
-            fault = faults[0]
+            fault, *others = faults
             for index in share.indices if fault.lost else ():
                 self._cut(index)
             if self.restarts[fault.index] >= self.supervision.restarts:
@@ -223,12 +223,21 @@ class Worlds:
                 f"{fault.told} It was restarted, time {count} of at most "
                 f"{self.supervision.restarts}, and its episode was cut."
             )
-            if fault.lost:
-                self.rows.ready[share.indices.start : share.indices.stop] = False
-                share.launch_again(self.steps)
-                faults = share.reset([self._fresh_seed(index) for index in share.indices])
-            else:
-                faults = share.restart(fault.index, self._fresh_seed(fault.index), self.steps)
+            try:
+                if fault.lost:  # and with it the others that had failed there
+                    self.rows.ready[share.indices.start : share.indices.stop] = False
+                    share.launch_again(self.steps)
+                    faults = share.reset([self._fresh_seed(index) for index in share.indices])
+                else:
+                    seed = self._fresh_seed(fault.index)
+                    faults = others + share.restart(fault.index, seed, self.steps)
+            except Exception as error:  # that it cannot be made anew is a fault as any other
+                why = str(error).removesuffix(".")
+                told = (
+                    f"{self.name}, environment {fault.index}, step {self.steps}: it could not be "
+                    f"made anew: {why}."
+                )
+                faults = [Fault(fault.index, told, fault.lost), *others]
 
     def _cut(self, index: int) -> None:
         """Make a failed environment's row one that says nothing, or cut behind a true one."""

@@ -1,6 +1,7 @@
 """What a bonus sees of observations and actions of every kind, and what is refused."""
 
 from functools import partial
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,11 +12,16 @@ from gymnasium.vector.utils import batch_space, iterate
 from worlds import PaysOne, PaysPlace, Walk, vector
 
 from explorax.adapters.gymnasium import IntrinsicReward
-from explorax.adapters.spaces import encode_actions, encode_observations, spec_of
+from explorax.adapters.spaces import (
+    encode_actions,
+    encode_observation,
+    encode_observations,
+    spec_of,
+)
 from explorax.bonuses import RND, Count
-from explorax.core.errors import BadEnvironmentData, Diverged, Incompatible
+from explorax.core.errors import BadEnvironmentData, Diverged, Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete
-from explorax.envs.gymnasium_guard import array_space, encode
+from explorax.envs.gymnasium_guard import array_space, encode, fault
 
 UNIT = spaces.Box(-1.0, 1.0, (2,))
 NESTED = spaces.Dict(
@@ -180,7 +186,7 @@ def test_a_bad_last_observation_is_found_too():
 
 def test_an_action_that_is_no_number_and_a_step_without_reset_are_refused():
     env = IntrinsicReward(gymnasium.make_vec("Pendulum-v1", 2, "sync"), PaysOne())
-    with pytest.raises((BadEnvironmentData, gymnasium.error.ResetNeeded)):
+    with pytest.raises(BadEnvironmentData, match="before reset"):
         env.step(np.zeros((2, 1), np.float32))
     env.reset(seed=0)
     with pytest.raises(BadEnvironmentData, match="environment 1, step 0: the action"):
@@ -205,3 +211,69 @@ def test_images_are_kept_as_bytes_and_boxes_keep_their_bounds():
     np.testing.assert_allclose(spec.obs.low, [-1.2, -0.07])
     with pytest.raises(Incompatible, match="HashCount"):
         IntrinsicReward(vector(2, shown="box"), Count())
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((3, 40, 50), (40, 50, 3)), ((40, 50), (40, 50, 1))])
+def test_a_bonus_sees_the_channels_of_images_last(shape, seen):
+    space = spaces.Box(0, 255, shape, np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+    assert spec_of(space, UNIT, 2, "test", None).obs.shape == seen
+    many = encode_observations(space, batch)
+    assert many.shape == (2, *seen) and many.dtype == np.uint8
+    np.testing.assert_array_equal(many[1, 7, 9], batch[1, ..., 7, 9].reshape(-1))
+    np.testing.assert_array_equal(encode_observation(space, batch[1]), many[1])
+
+
+@pytest.mark.parametrize(
+    ("space", "batch", "match"),
+    [
+        (spaces.MultiBinary(2), [[0, 1], [0, 7]], "environment 1: number 7 where there are 0 to 1"),
+        (spaces.Box(0, 255, (2,), np.uint8), [[300, 0], [0, 1]], "environment 0: number 300"),
+        (spaces.MultiDiscrete([3, 4]), [[0, 1], [5, 0]], "environment 1: number 5"),
+    ],
+)
+def test_whole_numbers_out_of_range_are_refused(space, batch, match):
+    with pytest.raises(BadEnvironmentData, match=match):
+        encode_observations(space, np.array(batch))
+    for row in (0, 1):
+        said = fault(space, np.array(batch[row]))
+        assert (said is None) == (f"environment {row}" not in match)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, -1.0), (1.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
+def test_bounds_that_bound_nothing_are_refused(bounds):
+    with pytest.raises(InvalidSetting, match="two finite numbers, the lower one first"):
+        spec_of(UNIT, spaces.Box(-np.inf, np.inf, (1,)), 2, "test", bounds)
+
+
+def test_an_observation_without_entries_is_refused():
+    with pytest.raises(Incompatible, match="nothing to see"):
+        spec_of(spaces.Dict({}), UNIT, 2, "test", None)
+
+
+class Misshapen(gymnasium.vector.VectorWrapper):
+    """Returns rewards or observations of another shape than is declared."""
+
+    what = ""
+
+    def step(self, actions) -> Any:
+        obs, reward, *rest = self.env.step(actions)
+        if self.what == "rewards":
+            return obs, reward[:, None], *rest
+        return obs[:, :0], reward, *rest
+
+
+@pytest.mark.parametrize("what", ["rewards", "observations"])
+def test_arrays_of_another_shape_are_named(what):
+    below = Misshapen(vector(2, shown="box"))
+    below.what = what
+    env = IntrinsicReward(below, PaysPlace())
+    env.reset(seed=0)
+    with pytest.raises(BadEnvironmentData, match=f"step 1: the {what} have shape"):
+        env.step(np.array([1, 0]))
+
+
+def test_a_class_is_no_bonus():
+    given: Any = Count
+    with pytest.raises(InvalidSetting, match="bonus=Count: it must be a bonus, an object such as"):
+        IntrinsicReward(vector(2), given)

@@ -34,6 +34,7 @@ def write(path: Path, owner: Mapping[str, Any], state: Any) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
 
 

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from explorax.core.errors import BadEnvironmentData, Incompatible
+from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
-from explorax.envs.gymnasium_guard import array_space, code_sizes, encode
+from explorax.envs.gymnasium_guard import array_space, code_sizes, encode, whole_range
+from explorax.ops.images import LEAST_IMAGE
 
 Bounds: TypeAlias = tuple[float, float]
 _SOME = 4096  # more bounds than this are summed up in one
@@ -33,8 +34,15 @@ def spec_of(
             f"{name} observes {observed}, which Gymnasium cannot flatten. Take out what a bonus "
             "cannot use (gymnasium.wrappers.FilterObservation)."
         ) from None
-    low, high = (_summed_up(edge) for edge in (flat.low, flat.high))
-    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(observed))
+    if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+        raise InvalidSetting(
+            f"action_bounds={bounds!r}: they must be two finite numbers, the lower one first, "
+            "such as (-1.0, 1.0)."
+        )
+    low, high = (_summed_up(_channels_last(observed, edge)) for edge in (flat.low, flat.high))
+    obs = Box(
+        _channels_last(observed, flat.low).shape, low, high, str(flat.dtype), code_sizes(observed)
+    )
     if isinstance(acted, spaces.Discrete):
         return Spec(obs, Discrete(int(acted.n)), num_envs)
     _check_action(acted, name, bounds)
@@ -81,13 +89,44 @@ def _entries(space: Any, batch: Any) -> list[tuple[spaces.Space, Any]]:
 def encode_observations(space: spaces.Space, batch: Any) -> np.ndarray:
     """Return E observations of the single `space` as one new array [E, *obs_shape].
 
-    Images are uint8, all else float32; Discrete becomes one-hot, Dict and Tuple are flattened in
-    Gymnasium's order: what `gymnasium_guard.encode` makes of each. Raises BadEnvironmentData.
+    Images are uint8 [H, W, C], also where the environment gives [C, H, W] or [H, W]; all else is
+    float32. Discrete becomes one-hot, Dict and Tuple are flattened in Gymnasium's order: what
+    `gymnasium_guard.encode` makes of each. Raises BadEnvironmentData.
     """
     if isinstance(space, spaces.Box):
         dtype = np.uint8 if space.dtype == np.uint8 else np.float32
-        return _narrowed(batch, dtype)
+        if dtype == np.uint8:
+            _check_range(space, batch)
+        return _channels_last(space, _narrowed(batch, dtype))
     return _flat(space, batch)
+
+
+def encode_observation(space: spaces.Space, observation: Any) -> np.ndarray:
+    """Return one checked observation of `space` as `encode_observations` has it, [*obs_shape]."""
+    return _channels_last(space, encode(space, observation))
+
+
+def _channels_last(space: spaces.Space, values: np.ndarray) -> np.ndarray:
+    """Return [..., H, W, C] where `space` has images [C, H, W] or [H, W], else `values`."""
+    shape = () if space.dtype != np.uint8 or space.shape is None else space.shape
+    large = [side >= LEAST_IMAGE for side in shape]
+    if large == [True, True]:
+        return values[..., None]
+    return np.moveaxis(values, -3, -1) if large == [False, True, True] else values
+
+
+def _check_range(space: spaces.Space, batch: Any) -> None:
+    """Raise BadEnvironmentData, with the index of the environment, for what is no byte or flag."""
+    values = np.asarray(batch)
+    low, high = whole_range(space)
+    if values.dtype == np.uint8 == space.dtype:
+        return
+    odd = ~((values >= low) & (values <= high))
+    if odd.any():
+        index, *_ = np.argwhere(odd)[0]
+        raise BadEnvironmentData(
+            f"environment {index}: number {values[odd][0]} where there are {low} to {high}"
+        )
 
 
 def encode_actions(space: spaces.Space, batch: Any, bounds: Bounds | None = None) -> np.ndarray:
@@ -126,6 +165,8 @@ def _flat(
     if isinstance(space, spaces.MultiDiscrete):
         values = values - space.start
         return _one_hot(values.reshape(len(values), -1), [int(size) for size in space.nvec.ravel()])
+    if isinstance(space, spaces.MultiBinary) or space.dtype == np.uint8:
+        _check_range(space, values)
     if acts and isinstance(space, spaces.Box):
         values = _scaled(space, values, bounds)
     return _narrowed(values.reshape(len(values), -1), np.float32)

@@ -10,10 +10,16 @@ from gymnasium import spaces
 
 from explorax.adapters import learning, saving, suitability
 from explorax.adapters.learning import Learned, Schedule
-from explorax.adapters.spaces import Bounds, encode_actions, encode_observations, spec_of
+from explorax.adapters.spaces import (
+    Bounds,
+    encode_actions,
+    encode_observation,
+    encode_observations,
+    spec_of,
+)
 from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.core.protocols import Bonus, Discrete, Rollout
-from explorax.envs.gymnasium_guard import encode, fault
+from explorax.envs.gymnasium_guard import fault
 
 
 class Stream:
@@ -73,7 +79,12 @@ class Stream:
         self._first[chosen], self._over[chosen] = True, False
 
     def act(self, actions: Any) -> np.ndarray:
-        """Return `actions` as the bonus sees them, to be handed to `step`."""
+        """Return `actions` as the bonus sees them, to be handed to `step`.
+
+        Called before the environments are stepped. Raises BadEnvironmentData.
+        """
+        if self._obs is None:
+            raise BadEnvironmentData(f"{self._name}: step was called before reset. Call reset.")
         acted = self._located(lambda: encode_actions(self._acted, actions, self._bounds))
         self._check_finite("the action that it is given", acted)
         return acted
@@ -93,13 +104,12 @@ class Stream:
         already holds the first of the next. Raises BadEnvironmentData where something is not
         finite, Diverged where the bonus is not.
         """
-        if self._obs is None:
-            raise BadEnvironmentData(f"{self._name}: step was called before reset. Call reset.")
         self._stepped += 1
         obs = self._encoded(observations)
         next_obs = self._successors(obs, finals)
         with np.errstate(over="ignore"):
             extrinsic = np.asarray(reward).astype(np.float32)
+        self._check_shape("rewards", extrinsic, ())
         self._check_finite("the observation", obs)
         self._check_finite("the reward", extrinsic)
         terminated, truncated = np.asarray(terminated, bool), np.asarray(truncated, bool)
@@ -225,7 +235,17 @@ class Stream:
         self._filled = left
 
     def _encoded(self, observations: Any) -> np.ndarray:
-        return self._located(lambda: encode_observations(self._observed, observations))
+        obs = self._located(lambda: encode_observations(self._observed, observations))
+        self._check_shape("observations", obs, self._spec.obs.shape)
+        return obs
+
+    def _check_shape(self, what: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+        wanted = (self._envs, *shape)
+        if values.shape != wanted:
+            raise BadEnvironmentData(
+                f"{self._name}, step {self._stepped}: the {what} have shape {values.shape} and "
+                f"must have {wanted}. Mend the environment, or wrap it."
+            )
 
     def _located(self, encode: Any) -> np.ndarray:
         """Return `encode()`, what is wrong with it told with the step."""
@@ -246,7 +266,7 @@ class Stream:
                     f"{self._told_of(index)}: the last observation of the episode {wrong}. "
                     "Mend the environment, or wrap it."
                 )
-            next_obs[index] = encode(self._observed, observation)
+            next_obs[index] = encode_observation(self._observed, observation)
         return next_obs
 
     def _check_finite(self, what: str, values: np.ndarray) -> None:

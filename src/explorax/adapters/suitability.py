@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from explorax.bonuses import MedianRatio, RunningMean
-from explorax.core.errors import ExploraxError, Incompatible
+from explorax.core.errors import ExploraxError, Incompatible, InvalidSetting
 from explorax.core.protocols import Bonus, Rollout, Spec
 from explorax.encoders import AgentLatent
 
@@ -17,8 +17,15 @@ def check(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout, resets: b
     """Raise Incompatible where `bonus` cannot score `scored` [1, E] and learn from `learned`.
 
     Of both only the shapes matter. resets: whether some rows of a step may be no transitions.
-    Warns of normalisers whose memory is shorter than what is learned from at once.
+    Warns of normalisers whose memory is shorter than what is learned from at once. Raises
+    InvalidSetting for what is no bonus.
     """
+    if isinstance(bonus, type) or not all(hasattr(bonus, name) for name in ("score", "update")):
+        given = bonus.__name__ if isinstance(bonus, type) else repr(bonus)
+        raise InvalidSetting(
+            f"bonus={given}: it must be a bonus, an object such as RND() or "
+            f"Scale(RunningStd(RND()), 0.1)."
+        )
     for part in parts(bonus):
         if isinstance(part, AgentLatent):
             raise Incompatible(

@@ -320,6 +320,22 @@ def test_minibatches_that_do_not_divide_are_refused():
         PPO(rollout_length=7).init(jax.random.key(0), spec)
 
 
+@pytest.mark.parametrize(
+    "agent",
+    [
+        PPO(rollout_length=2, minibatches=4),
+        PPO(rollout_length=1, minibatches=2, memory="lstm"),
+        A2C(rollout_length=1, normalize_advantages=True),
+    ],
+)
+def test_the_advantage_of_a_single_step_is_not_standardised(agent):
+    num_envs = 1 if isinstance(agent, A2C) else 2
+    spec = Spec(Box((4,)), Discrete(2), num_envs)
+    with pytest.raises(Incompatible, match="or normalize_advantages=False"):
+        agent.init(jax.random.key(0), spec)
+    dataclasses.replace(agent, normalize_advantages=False).init(jax.random.key(0), spec)
+
+
 @pytest.mark.parametrize("memory", ["lstm", None])
 def test_actions_of_any_shape_come_back_in_it(memory):
     task = PointMass()

@@ -17,7 +17,7 @@ from explorax.auxiliaries.auxiliary import About, Row, Scene
 from explorax.auxiliaries.control import control_loss, dueling
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible, InvalidSetting
-from explorax.core.protocols import Box, Discrete
+from explorax.core.protocols import Box, Discrete, Spec
 from explorax.envs import CartPole, KeyDoor, MemoryMaze, PointMass
 from explorax.envs.task import Batched
 from explorax.ops import replay
@@ -48,6 +48,7 @@ def scene(drawn, **changes):
     lead = (STEPS + 1, DRAWS)
     told: dict[str, Any] = dict(
         rows=drawn,
+        newest=drawn.obs,
         latent=jnp.asarray(rng.normal(size=(*lead, 7)), jnp.float32),
         encoded=jnp.asarray(rng.normal(size=(*lead, 4)), jnp.float32),
         value=jnp.asarray(rng.normal(size=(*lead, 1)), jnp.float32),
@@ -121,6 +122,34 @@ def test_pixel_control_has_a_value_for_each_cell_and_action(shape, cell):
     loss, told = jax.jit(task.loss)(params, scene(drawn))
     np.testing.assert_allclose(told["change"], task.changes(drawn.obs).mean(), rtol=1e-5)
     assert 0 < loss < jnp.inf
+
+
+def test_of_a_stack_of_frames_pixel_control_is_paid_for_the_newest():
+    task, drawn = PixelControl(cell=1), rows(3, obs=(5, 7, 4))
+    about = About(Box((5, 7, 4), 0, 255, "uint8", stack=4), Discrete(3), latent=7, encoded=4)
+    params = jax.jit(lambda key: task.init(key, about))(jax.random.key(0))
+    newest = drawn.obs[..., -1:]
+    _, told = jax.jit(task.loss)(params, scene(drawn, newest=newest))
+    seen = np.asarray(newest) / 255.0
+    np.testing.assert_allclose(told["change"], np.abs(seen[1:] - seen[:-1]).mean(), rtol=1e-5)
+
+
+def test_a_replayed_scene_has_the_newest_frames_of_its_stacks():
+    spec = Spec(Box((36, 36, 8), 0, 255, "uint8", stack=4), Discrete(3), 2)
+    agent = dataclasses.replace(SMALL, auxiliaries=(PixelControl(),))
+    kept = []
+
+    def drawn(key):
+        state = agent.init(key, spec)
+        stack = 4
+        rows, triples, known, _ = agent._draw(state.replay, key, stack)
+        scene = agent._scene(state, state.params, rows, triples, known)
+        kept.append((scene.rows.obs.shape, scene.newest.shape))
+        return scene.newest - scene.rows.obs[..., -2:]
+
+    apart = jax.eval_shape(drawn, jax.random.key(0))
+    (whole, newest), lead = kept[0], (agent.window_length + 1, agent.windows)
+    assert (whole, newest) == ((*lead, 36, 36, 8), (*lead, 36, 36, 2)) and apart.shape == newest
 
 
 def test_the_deconvolution_is_a_slow_loop_s():

@@ -32,7 +32,7 @@ def test_bandwidths_equal_their_definitions_in_each_state():
     release = jax.jit(svgd.release_bandwidth)(fixed, updated)
     for s in range(len(fixed)):
         distances = slow_distances(fixed[s], updated[s])
-        assert paper[s] == pytest.approx(np.median(distances) / (2 * np.log(8)), rel=1e-5)
+        assert paper[s] == pytest.approx(np.median(distances) / (2 * np.log(6)), rel=1e-5)
         assert release[s] == pytest.approx(np.median(distances**2) / np.log(7), rel=1e-5)
 
 

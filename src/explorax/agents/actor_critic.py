@@ -148,11 +148,19 @@ def stepped(settings: Settings, state: State, params: Any, optimizer: Any, gradi
     return jax.tree.map(lambda p, c: p - rate * c, params, change), optimizer
 
 
-def init(settings: Settings, key: Key, spec: Spec) -> State:
+def init(settings: Settings, key: Key, spec: Spec, minibatches: int = 1) -> State:
     """Return the state before the first step.
 
-    Raises Incompatible where observations or actions are empty, or not numbers.
+    Raises Incompatible where observations or actions are empty, or not numbers, and where
+    advantages would be standardised within a minibatch of a single step, which makes each 0.
     """
+    if settings.normalize_advantages and spec.num_envs * settings.rollout_length == minibatches:
+        raise Incompatible(
+            f"{type(settings).__name__} has {minibatches} steps in a rollout of {spec.num_envs} "
+            f"environments, one for each gradient step, and of one step the standardised advantage "
+            f"is 0: no policy would be learned. Set more environments, a longer rollout_length, "
+            f"fewer minibatches, or normalize_advantages=False."
+        )
     shape = spec.obs.shape
     outputs = math.prod(spec.action.shape) if isinstance(spec.action, Box) else spec.action.n
     if math.prod(shape) == 0 or outputs == 0:

@@ -131,7 +131,8 @@ class MPO:
         require(length <= self.replay_capacity, self, "sequence_length",
                 f"at most replay_capacity={self.replay_capacity}")  # fmt: skip
         require(self.batch_size % length == 0, self, "batch_size",
-                f"a multiple of sequence_length={length}, such as {length}")  # fmt: skip
+                f"a multiple of sequence_length={length}, such as "
+                f"{max(self.batch_size // length, 1) * length}")  # fmt: skip
         split = not (self.per_dimension and self.covariance == "full" and self.kl == "decoupled")
         require(split, self, "per_dimension", "False with a full covariance, which does not split")
 

@@ -79,7 +79,8 @@ class PPO:
     def init(self, key: Key, spec: Spec) -> State:
         """Return the state before the first step.
 
-        Raises Incompatible, also where a rollout does not divide into the minibatches.
+        Raises Incompatible, also where a rollout does not divide into the minibatches, or where one
+        of them is a single step, whose standardised advantage would always be 0.
         """
         rows, what = spec.num_envs, "environments"
         if self.memory is None:
@@ -91,7 +92,7 @@ class PPO:
                 f"equally. Set minibatches={some}, or change the number of environments, "
                 f"{spec.num_envs}."
             )
-        return actor_critic.init(self, key, spec)
+        return actor_critic.init(self, key, spec, self.minibatches)
 
     def carry(self, spec: Spec) -> Any:
         return actor_critic.carry(self, spec)

@@ -196,6 +196,7 @@ class UNREAL:
         ends = jnp.asarray(episodic)[None, None]
         return Scene(
             rows=rows,
+            newest=rows.obs[..., -state.replay.data.obs.shape[-1] :],
             latent=said.latent,
             encoded=said.encoded,
             value=actor_critic.values(state, said),

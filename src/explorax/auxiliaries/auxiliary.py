@@ -48,6 +48,7 @@ class Scene:
     """
 
     rows: Row  # [L + 1, B, ...]
+    newest: Any  # [L + 1, B, ...], of each observation that is a stack of frames the last one
     latent: Any  # [L + 1, B, H]
     encoded: Any  # [L + 1, B, F]
     value: Any  # [L + 1, B, V], in the reward's units

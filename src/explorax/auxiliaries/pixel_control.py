@@ -44,8 +44,9 @@ class PixelControl:
 
     The image is divided into cells of `cell`² pixels, what does not divide being left out at the
     border. A cell's reward is how much its pixels change in a step, the mean of |x' − x| over them
-    and over channels, for x between 0 and 1. Each cell's Q is learned from n-step returns over the
-    replayed window by a dueling deconvolution of the memory's output.
+    and over channels, for x between 0 and 1; of a stack of frames x is the newest. Each cell's Q is
+    learned from n-step returns over the replayed window by a dueling deconvolution of the memory's
+    output.
 
     Observations are images, or small grids [H, W, C] such as a maze's: then `cell=1`. The paper
     crops 84×84 to 80×80 and has 20×20 cells of 4×4.
@@ -84,7 +85,7 @@ class PixelControl:
         return _Head(actions, cells).init(key, jnp.zeros((1, about.latent)))
 
     def loss(self, params: Any, scene: Scene) -> tuple[jax.Array, Metrics]:
-        change = self.changes(scene.rows.obs)
+        change = self.changes(scene.newest)
         cells = scene.rows.obs.shape[2] // self.cell, scene.rows.obs.shape[3] // self.cell
         actions = params["params"]["ConvTranspose_0"]["bias"].shape[0] - 1
         flat = scene.latent.reshape(-1, scene.latent.shape[-1])

@@ -55,7 +55,7 @@ def _fitted(hint: Any, value: Any) -> Any:
     elif hint is NoneType:
         if value is not None:
             raise _Misfit("None")
-    elif getattr(hint, "_is_protocol", False):
+    elif isinstance(hint, type):
         _check_part(hint, value)
     return value
 
@@ -82,7 +82,14 @@ def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
         raise _Misfit(f"a tuple of {words}") from None
 
 
-def _check_part(protocol: Any, value: Any) -> None:
+def _check_part(wanted: type, value: Any) -> None:
+    if hasattr(wanted, "__dataclass_fields__") and not isinstance(value, wanted):
+        raise _Misfit(f"an object of the class {wanted.__name__}")
+    if getattr(wanted, "_is_protocol", False):
+        _check_members(wanted, value)
+
+
+def _check_members(protocol: Any, value: Any) -> None:
     members = [name for name in vars(protocol) if not name.startswith("_")]
     kind = protocol.__name__.lower()
     kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

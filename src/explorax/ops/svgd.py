@@ -26,13 +26,13 @@ BANDWIDTH_FLOOR = 1e-3
 def paper_bandwidth(
     fixed: Float[Array, "... K d"], updated: Float[Array, "... M d"]
 ) -> Float[Array, "..."]:
-    """Return h = median ‖a_i − a_j‖ / (2 log(K + 1)) of each state (arXiv 1702.08165, appendix C).
+    """Return h = median ‖a_i − a_j‖ / (2 log(M + 1)) of each state (arXiv 1702.08165, appendix C).
 
     The distance is not squared there, though the kernel divides a squared one by h: h then follows
     the scale of actions to the first power. Deviation: at least 10⁻³. Carries no gradient.
     """
     distance = jnp.sqrt(_squared_distances(fixed, updated))
-    return _floored(_median(distance) / (2.0 * math.log(fixed.shape[-2] + 1)))
+    return _floored(_median(distance) / (2.0 * math.log(updated.shape[-2] + 1)))
 
 
 def release_bandwidth(

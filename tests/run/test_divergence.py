@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from toys import Burst, HostWalk, Novelty, Stumbler, Walk, Wanderer
 
+from explorax.agents import UNREAL
 from explorax.core.errors import Diverged, InvalidSetting
 from explorax.report.read import read_run
 from explorax.report.words import notes
@@ -158,6 +159,12 @@ def test_a_comparison_goes_on_and_tells(
 def test_what_to_do_is_a_choice_of_two(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="'stop' or 'note'"):
         train(CONFIG, tmp_path, on_divergence="ignore", **ENV)
+
+
+def test_steps_to_lower_are_named_where_they_are_set() -> None:
+    broken = [Broken(0, 10, "agent/value_loss")]
+    said = divergence.message(broken, Path("here"), None, UNREAL())
+    assert "Lower UNREAL's base.learning_rate, or the bonus's scale." in said
 
 
 def test_many_seeds_make_one_message() -> None:

@@ -197,6 +197,27 @@ def test_what_does_not_fit_is_refused_with_the_numbers_of_both(
     assert said.startswith("Incompatible") and "Wanderer(rate=0.05, rollout_length=5)" in said
 
 
+@dataclass(frozen=True)
+class Styled(Wanderer):
+    """One with a setting that says what its arrays stand for."""
+
+    activation: str = "tanh"
+
+
+def test_settings_that_give_arrays_another_meaning_are_refused(tmp_path: Path) -> None:
+    before = dataclasses.replace(SOURCE, agent=Styled())
+    path = train(before, tmp_path / "old", **OPTIONS)
+    said = refused(starting(path, agent=Styled(activation="relu")), tmp_path / "new")
+    assert said.startswith("Incompatible")
+    assert "activation='tanh' there, 'relu' here. Give the agent the same." in said
+    train(starting(path, agent=Styled(rate=0.1)), tmp_path / "new", **OPTIONS)
+    record = json.loads((path / "config.json").read_text())
+    for resolved in ([], {"agent": 3}, {}):  # a stranger's
+        (path / "config.json").write_text(json.dumps(record | {"resolved": resolved}))
+        again = starting(path, agent=Styled(activation="relu"), bonus=Novelty(0.3))
+        train(again, tmp_path / "new", overwrite=True, **OPTIONS)
+
+
 def test_an_agent_that_hands_nothing_on_is_named(tmp_path: Path) -> None:
     path = train(dataclasses.replace(SOURCE, agent=Miser()), tmp_path / "old", **OPTIONS)
     with pytest.raises(Incompatible, match=r"Miser does not say what it hands on.*hands_on = "):

@@ -103,8 +103,9 @@ def again(record: Mapping[str, Any], run: Path) -> str:
 
 def _cure(agent: Any, quantities: Iterable[str]) -> str:
     quantities = set(quantities)
-    own = {field.name for field in dataclasses.fields(agent)} if _is_settings(agent) else set()
+    own, base = _fields(agent), _fields(getattr(agent, "base", None))
     steps = [name for name in _STEPS if name in own]
+    steps += [f"base.{name}" for name in _STEPS if name in base]
     cures = []
     if quantities & {"obs", "reward"}:
         cures.append("mend what the environment returns")
@@ -117,5 +118,6 @@ def _cure(agent: Any, quantities: Iterable[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _is_settings(agent: Any) -> bool:
-    return dataclasses.is_dataclass(agent) and not isinstance(agent, type)
+def _fields(settings: Any) -> set[str]:
+    known = dataclasses.is_dataclass(settings) and not isinstance(settings, type)
+    return {field.name for field in dataclasses.fields(settings)} if known else set()

@@ -19,10 +19,12 @@ import numpy as np
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
 from explorax.run import checkpoint
-from explorax.run.config import Origin, RunConfig
+from explorax.run.config import Origin, RunConfig, resolve
 from explorax.run.directory import CHECKPOINTS, RunDirectory
 
 _ON_DEVICE, _ON_HOST = "['training'].learner.agent", "['training'][{}][0].agent"
+# Settings of agents that change what arrays of the same shapes stand for.
+_MEANING = ("activation", "encoder", "normalize_obs", "covariance", "sees_last", "memory")
 _SHOWN = 3  # arrays that do not fit, in a message
 
 
@@ -92,6 +94,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
         raise CheckpointError(_no_checkpoint(run, path.name))
     header = checkpoint.read_header(path, origin.digest, origin.seed)
     _check_agent(config, run, record)
+    _check_meaning(config.agent, run, record)
     wanted = _wanted(config.agent, state)
     host = not any(str(leaf[0]).startswith(_ON_DEVICE) for leaf in header.leaves)
     there = _there(config.agent, header, host)
@@ -147,6 +150,28 @@ def _check_agent(config: RunConfig, run: Path, record: Mapping[str, Any]) -> Non
             f"--init-from {run}: {here} does not say what it hands on. Give the class "
             f'hands_on = ("params", ...), the names of fields of its state.'
         )
+
+
+def _check_meaning(agent: Any, run: Path, record: Mapping[str, Any]) -> None:
+    """Raise Incompatible where settings differ that make other functions of the same arrays."""
+    there, here = _within(_within(record, "resolved"), "agent"), resolve(agent)
+    pairs = [("", there, here), ("base.", _within(there, "base"), _within(here, "base"))]
+    odd = [
+        f"{prefix}{name}={before[name]!r} there, {after[name]!r} here"
+        for prefix, before, after in pairs
+        for name in _MEANING
+        if name in before and name in after and before[name] != after[name]
+    ]
+    if odd:
+        raise Incompatible(
+            f"--init-from {run}: what was learned there would mean something else here: "
+            f"{'; '.join(odd)}. Give the agent the same."
+        )
+
+
+def _within(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = record.get(name)
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def _wanted(agent: Any, state: Any) -> dict[str, list[Any]]:

@@ -253,9 +253,12 @@ class _Run:
     def advance(self) -> tuple[dict[str, np.ndarray], list[Broken]]:
         """Return (metrics [S] of one chunk, the seeds in which a number was not finite)."""
         begun, iterations = time.perf_counter(), self.config.chunks[self.chunk]
+        seen = self.maps.kept() if isinstance(self.maps, Visited) else None
         try:
             state, metrics = self.driver.advance(self.state, iterations)
         except BadEnvironmentData as error:
+            if self.maps is not None and seen is not None:
+                self.maps.state = seen  # this chunk will be collected again
             path = self.save()
             raise BadEnvironmentData(
                 f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}. "

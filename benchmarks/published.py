@@ -61,7 +61,7 @@ DRAWN = {
     "mpo_dm_control": {},
     "key_door": {"key_door/8": {"returns": "key-door-returns"}},
     "auxiliary_losses": {"memory_maze/9": {"returns": "auxiliary-losses"}},
-    "hidden_state": {},
+    "hidden_state": {"memory_maze/9": {"returns": "hidden-state-returns"}},
     "labyrinth": {},
     "doorkey": {},
     "montezuma": {},

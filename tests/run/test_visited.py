@@ -24,7 +24,7 @@ from explorax.report.numbers import table_rows
 from explorax.report.read import read_run
 from explorax.run.config import RunConfig
 from explorax.run.film_strip import Curves, bonus_of
-from explorax.run.train import train
+from explorax.run.train import resume_run, train
 from explorax.run.visited import Visited, can_be_projected
 
 DIMENSIONS = 7
@@ -264,3 +264,34 @@ class Live:
 
     def rescore(self, state: Any, key: Any, rows: Rollout) -> Any:
         return rows.bonus
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing(Mixed):
+    """Mixed, whose step number `at` of all fails."""
+
+    at: int = 0
+
+    def step(self, state: Any, key: Any, action: Any) -> Any:
+        STEPPED.append(1)
+        if len(STEPPED) == self.at:
+            raise BadEnvironmentData("environment 0, step 7: engine on fire.")
+        return super().step(state, key, action)
+
+
+STEPPED: list[int] = []
+
+
+def test_states_of_a_chunk_that_failed_are_not_counted_twice(tmp_path: Path) -> None:
+    """The fault comes in the second half of the fourth chunk of eight, of the second seed."""
+    whole = train(config(), tmp_path / "whole", env=Mixed(4), progress=False)
+    STEPPED.clear()
+    chunk = 800 // 8 // 4  # steps of one seed
+    env = Failing(4, at=2 * 3 * chunk + 2 * chunk - 4)
+    with pytest.raises(BadEnvironmentData, match="engine on fire"):
+        train(config(), tmp_path, env=env, progress=False)
+    path = config().directory(tmp_path)
+    resume_run(path, env=Mixed(4), extra=(Wanderer, Novelty), progress=False)
+    with np.load(whole / "maps.npz") as wanted, np.load(path / "maps.npz") as found:
+        np.testing.assert_array_equal(found["seen"], wanted["seen"])
+        assert wanted["seen"].sum() == 2 * 800

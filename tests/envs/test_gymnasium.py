@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import sys
 from functools import partial
 
 import gymnasium
@@ -362,6 +364,13 @@ def test_an_action_that_is_not_finite_is_refused(fake):
 def test_spaces_without_a_counterpart_are_refused(fake, settings, words):
     with pytest.raises(Incompatible, match=words):
         _ = fake(**settings).spec
+
+
+def test_explorax_own_tasks_have_a_shorter_name():
+    """In a process of its own: here another test may have registered them."""
+    code = "from explorax.envs.suite import make; make('gymnasium:explorax/AntMaze-v0', 2).spec"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "explorax's own, mujoco:AntMaze here" in done.stderr
 
 
 @pytest.mark.parametrize("use", [lambda env: env.spec, lambda env: env.reset(KEY)])

@@ -130,6 +130,12 @@ def _unknown(id: str) -> UnknownName:
     import gymnasium
 
     module, _, name = id.rpartition(":")
+    own = re.fullmatch(r"explorax/(\w+)-v\d+", id)
+    if own:
+        return UnknownName(
+            f"{id!r} is explorax's own, mujoco:{own[1]} here. Gymnasium has it once "
+            "explorax.envs.mujoco is imported."
+        )
     if module:
         entries = {key: str(spec.entry_point) for key, spec in gymnasium.registry.items()}
         top = module.partition(".")[0]

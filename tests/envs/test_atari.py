@@ -131,7 +131,7 @@ def test_place_is_read_from_the_consoles_memory():
     places = set()
     for action in np.random.default_rng(0).integers(18, size=(25, 2)).astype(np.int32):
         state, out = env.step(state, KEY, action)
-        for index, one in enumerate(state.vector.envs):
+        for index, one in state.vector.shares[0].worlds.items():
             ram = one.unwrapped.ale.getRAM()
             assert ram[3] == 1  # the room where the game begins
             expected = 4 + ram[42] / 160, 3 + (ram[43] - 128.0) / 128

@@ -65,7 +65,7 @@ def test_observations_are_the_codes_of_what_the_walker_sees():
         if action is not None:
             state, out = env.step(state, KEY, action)
             obs = out.obs
-        for index, one in enumerate(state.vector.envs):
+        for index, one in state.vector.shares[0].worlds.items():
             seen = one.unwrapped.gen_obs()["image"]
             np.testing.assert_array_equal(decoded(obs[index]), seen)
 
@@ -75,7 +75,7 @@ def test_the_full_grid_shows_the_walker_and_its_direction():
     state, _, _ = play(env, [])
     for action in random_actions(30, 1):
         state, out = env.step(state, KEY, action)
-        world = state.vector.envs[0].unwrapped
+        world = state.vector.shares[0].worlds[0].unwrapped
         image = world.grid.encode().astype(int)
         column, row = world.agent_pos
         image[column, row] = (10, 0, world.agent_dir)  # MiniGrid's numbers of a red walker
@@ -89,7 +89,7 @@ def test_place_is_where_the_walker_stands():
     for action in random_actions(60, 3):
         state, out = env.step(state, KEY, action)
         assert not (out.terminated | out.truncated).any()
-        for index, one in enumerate(state.vector.envs):
+        for index, one in state.vector.shares[0].worlds.items():
             np.testing.assert_array_equal(out.place[index], one.unwrapped.agent_pos)
         assert out.place.dtype == np.float32
         seen |= {tuple(place) for place in out.place}

@@ -125,14 +125,13 @@ class _Run:
         self.driver, self.progress, self.stop = driver, progress, stop
         self.agent_shapes = driver.agent_shapes
         self.checkpoint_seconds = checkpoint_seconds
-        view = env.spec.view
         ends = maps.phase_ends(len(config.chunks))
         self.survey_problem, survey = maps.working_survey(
             env, config.bonus, driver.template.learner if isinstance(driver, DeviceDriver) else None
         )
         self.maps: maps.Maps | Visited | None = None
-        if view is not None:
-            self.maps = maps.Maps(view, config.seeds, ends, survey)
+        if env.spec.view is not None:
+            self.maps = maps.Maps(env.spec.view, config.seeds, ends, survey)
         elif isinstance(driver, HostDriver) and can_be_projected(env):
             self.maps = Visited(env.spec.obs.shape[0], config.seed_numbers, ends)
             driver.watch = self.maps.see

@@ -63,7 +63,9 @@ DRAWN = {
     "auxiliary_losses": {"memory_maze/9": {"returns": "auxiliary-losses"}},
     "hidden_state": {"memory_maze/9": {"returns": "hidden-state-returns"}},
     "labyrinth": {},
-    "doorkey": {},
+    "doorkey": {
+        "minigrid:DoorKey-8x8-v0": {"returns": "doorkey-returns", "ppo-visits": "doorkey-visits"}
+    },
     "montezuma": {},
     "mpo_ablation": {"cart_pole_swing_up": {"returns": "mpo-ablation"}},
 }

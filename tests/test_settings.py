@@ -12,7 +12,7 @@ import pytest
 WHOLE, TUPLE = "must be a whole number", "must be a tuple of whole numbers, such as "
 RUN = "RunConfig('cart_pole', ex.TRPO(), ex.NoBonus(), "
 REFUSED = {
-    "ex.UNREAL(base=ex.PPO())": "UNREAL(base=PPO(...)): base must be an object of the class A2C",
+    "ex.UNREAL(base=ex.PPO())": "UNREAL(base=PPO(...)): base must be an A2C.",
     "ex.VIME(pool_size=1e4)": f"VIME(pool_size=10000.0): pool_size {WHOLE}",
     "ex.VIME(batch_size=2.5)": f"batch_size {WHOLE}",
     "ex.VIME(batch_size=True)": f"batch_size {WHOLE}",

@@ -84,17 +84,20 @@ def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 def _check_part(wanted: type, value: Any) -> None:
     if hasattr(wanted, "__dataclass_fields__") and not isinstance(value, wanted):
-        raise _Misfit(f"an object of the class {wanted.__name__}")
+        raise _Misfit(_with_article(wanted.__name__))
     if getattr(wanted, "_is_protocol", False):
         _check_members(wanted, value)
 
 
 def _check_members(protocol: Any, value: Any) -> None:
     members = [name for name in vars(protocol) if not name.startswith("_")]
-    kind = protocol.__name__.lower()
-    kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    kind = _with_article(protocol.__name__.lower())
     if isinstance(value, type):
         raise _Misfit(f"{kind} and not a class: write {value.__name__}(...)")
     lacking = [name for name in members if not hasattr(value, name)]
     if lacking:
         raise _Misfit(f"{kind}; {type(value).__name__} has no {', '.join(lacking)}")
+
+
+def _with_article(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"

@@ -24,8 +24,6 @@ class Experiment:
         check_types(self)
         for name in ("env_steps", "seeds", "num_envs"):
             require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
-        known = isinstance(self.init_from, Experiment | None)
-        require(known, self, "init_from", "another Experiment, or None")
 
 
 def scaled(

@@ -59,8 +59,6 @@ class RunConfig:
         bonus_like = all(hasattr(self.bonus, name) for name in ("score", "update", "rescore"))
         require(agent_like, self, "agent", "an agent such as TRPO()")
         require(bonus_like, self, "bonus", "a bonus such as VIME(), or NoBonus()")
-        known = isinstance(self.init_from, Origin | None)
-        require(known, self, "init_from", "an Origin, as run.inherit.origin_of(path) returns")
         for name in ("env_steps", "seeds", "num_envs", "log_points"):
             require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
         require(self.seeds <= _LARGEST_SEED, self, "seeds", f"at most {_LARGEST_SEED}")

@@ -195,6 +195,10 @@ def test_a_file_of_another_bonus_or_a_damaged_one_is_refused(tmp_path):
             other.restore(path)
     with pytest.raises(CheckpointError, match="There is no file"):
         one.restore(tmp_path / "nothing.npz")
+    for place in (path / "below a file.npz", tmp_path / ("long" * 100), tmp_path):
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            one.save(place)
+    assert [each.name for each in tmp_path.iterdir()] == ["bonus.npz"]
     whole = path.read_bytes()
     for harmed in (whole[:-100], b"", whole[:600] + bytes([whole[600] ^ 1]) + whole[601:]):
         path.write_bytes(harmed)

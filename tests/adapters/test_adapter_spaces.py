@@ -240,15 +240,23 @@ def test_whole_numbers_out_of_range_are_refused(space, batch, match):
         assert (said is None) == (f"environment {row}" not in match)
 
 
+@pytest.mark.parametrize(
+    "observed",
+    [
+        spaces.Dict({}),
+        spaces.Dict({"inner": spaces.Tuple(()), "place": UNIT}),
+        spaces.Box(0.0, 1.0, (0,)),
+    ],
+)
+def test_an_observation_without_entries_is_refused(observed):
+    with pytest.raises(Incompatible, match="nothing to see"):
+        spec_of(observed, UNIT, 2, "test", None)
+
+
 @pytest.mark.parametrize("bounds", [(1.0, -1.0), (1.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
 def test_bounds_that_bound_nothing_are_refused(bounds):
     with pytest.raises(InvalidSetting, match="two finite numbers, the lower one first"):
         spec_of(UNIT, spaces.Box(-np.inf, np.inf, (1,)), 2, "test", bounds)
-
-
-def test_an_observation_without_entries_is_refused():
-    with pytest.raises(Incompatible, match="nothing to see"):
-        spec_of(spaces.Dict({}), UNIT, 2, "test", None)
 
 
 class Misshapen(gymnasium.vector.VectorWrapper):
@@ -271,6 +279,16 @@ def test_arrays_of_another_shape_are_named(what):
     env.reset(seed=0)
     with pytest.raises(BadEnvironmentData, match=f"step 1: the {what} have shape"):
         env.step(np.array([1, 0]))
+
+
+def test_actions_of_another_shape_are_named_before_anything_is_stepped():
+    below: Any = vector(2, shown="box")
+    env = IntrinsicReward(below, PaysPlace())
+    env.reset(seed=0)
+    before = [one.place for one in below.envs]
+    with pytest.raises(BadEnvironmentData, match=r"the actions have shape \(2, 1\)"):
+        env.step(np.array([[1], [0]]))
+    assert [one.place for one in below.envs] == before
 
 
 def test_a_class_is_no_bonus():

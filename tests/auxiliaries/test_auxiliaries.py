@@ -18,6 +18,7 @@ from explorax.auxiliaries.control import control_loss, dueling
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
+from explorax.core.pytree import replace
 from explorax.envs import CartPole, KeyDoor, MemoryMaze, PointMass
 from explorax.envs.task import Batched
 from explorax.ops import replay
@@ -137,19 +138,22 @@ def test_of_a_stack_of_frames_pixel_control_is_paid_for_the_newest():
 def test_a_replayed_scene_has_the_newest_frames_of_its_stacks():
     spec = Spec(Box((36, 36, 8), 0, 255, "uint8", stack=4), Discrete(3), 2)
     agent = dataclasses.replace(SMALL, auxiliaries=(PixelControl(),))
-    kept = []
 
     def drawn(key):
         state = agent.init(key, spec)
-        stack = 4
-        rows, triples, known, _ = agent._draw(state.replay, key, stack)
-        scene = agent._scene(state, state.params, rows, triples, known)
-        kept.append((scene.rows.obs.shape, scene.newest.shape))
-        return scene.newest - scene.rows.obs[..., -2:]
+        ring = state.replay
+        count = ring.data.obs.shape[0]
+        frames = jnp.arange(ring.data.obs.size, dtype=jnp.uint32).reshape(ring.data.obs.shape)
+        data = replace(ring.data, obs=(frames // (36 * 36 * 2)).astype(jnp.uint8))
+        ring = replace(ring, data=data, count=jnp.full_like(ring.count, count))
+        rows, triples, known, _ = agent._draw(ring, key, 4)
+        scene = agent._scene(replace(state, replay=ring), state.params, rows, triples, known)
+        return scene.newest, scene.rows.obs
 
-    apart = jax.eval_shape(drawn, jax.random.key(0))
-    (whole, newest), lead = kept[0], (agent.window_length + 1, agent.windows)
-    assert (whole, newest) == ((*lead, 36, 36, 8), (*lead, 36, 36, 2)) and apart.shape == newest
+    newest, whole = jax.jit(drawn)(jax.random.key(0))
+    assert newest.shape == (agent.window_length + 1, agent.windows, 36, 36, 2)
+    np.testing.assert_array_equal(newest, whole[..., -2:])
+    assert (np.asarray(newest) != np.asarray(whole[..., :2])).any()
 
 
 def test_the_deconvolution_is_a_slow_loop_s():

@@ -368,9 +368,15 @@ def test_spaces_without_a_counterpart_are_refused(fake, settings, words):
 
 def test_explorax_own_tasks_have_a_shorter_name():
     """In a process of its own: here another test may have registered them."""
-    code = "from explorax.envs.suite import make; make('gymnasium:explorax/AntMaze-v0', 2).spec"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "explorax's own, mujoco:AntMaze here" in done.stderr
+    told = {
+        "AntMaze-v0": "explorax's own, mujoco:AntMaze here",
+        "Walker2dSparse-v0": "explorax's own, mujoco:Walker2d(sparse=True) here",
+        "AntMazee-v0": "There is no Gymnasium environment 'explorax/AntMazee-v0'.",
+    }
+    for name, words in told.items():
+        code = f"from explorax.envs.suite import make; make('gymnasium:explorax/{name}', 2).spec"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert words in done.stderr
 
 
 @pytest.mark.parametrize("use", [lambda env: env.spec, lambda env: env.reset(KEY)])

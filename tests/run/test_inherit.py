@@ -14,6 +14,7 @@ import pytest
 from toys import HostWalk, Novelty, Policy, Walk, Wanderer
 
 from explorax import api, loop
+from explorax.agents import DQN, ERWR
 from explorax.core.errors import CheckpointError, ExploraxError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Box, View
 from explorax.core.pytree import replace
@@ -22,9 +23,9 @@ from explorax.presets import Experiment, scaled
 from explorax.report.names import name_runs
 from explorax.report.read import read_run
 from explorax.run import checkpoint, compare
-from explorax.run.config import RunConfig
+from explorax.run.config import RunConfig, resolve
 from explorax.run.drivers import make_driver
-from explorax.run.inherit import origin_of
+from explorax.run.inherit import _check_meaning, origin_of
 from explorax.run.train import resume_run, train
 
 SOURCE = RunConfig(
@@ -202,6 +203,15 @@ class Styled(Wanderer):
     """One with a setting that says what its arrays stand for."""
 
     activation: str = "tanh"
+
+
+def test_a_memory_of_the_optimiser_is_no_other_meaning() -> None:
+    record = {"resolved": {"agent": resolve(ERWR(memory=10))}}
+    _check_meaning(ERWR(memory=20), Path("run"), record, False)
+    record = {"resolved": {"agent": resolve(DQN(encoder="a3c"))}}
+    _check_meaning(DQN(), Path("run"), record, False)
+    with pytest.raises(Incompatible, match="encoder='a3c' there, 'dqn' here"):
+        _check_meaning(DQN(), Path("run"), record, True)
 
 
 def test_settings_that_give_arrays_another_meaning_are_refused(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def rollout_of(states: np.ndarray) -> Rollout:
     return Rollout(states, flags, zeros, states, flags, flags, flags, zeros)
 
 
+def test_what_is_kept_of_a_sample_is_a_copy() -> None:
+    visited = Visited(3, (4,), (1,))
+    see(visited, 0, np.arange(9))
+    kept = visited.kept()
+    see(visited, 0, np.arange(20, 40))
+    np.testing.assert_array_equal(kept["points"][0, 0, :9, 0], np.arange(9))
+    np.testing.assert_array_equal(kept["points"][0, 0, 9:], 0)
+    assert kept["seen"].sum() == 9
+
+
 def see(visited: Visited, row: int, numbers: np.ndarray) -> None:
     visited.see(row, rollout_of(np.repeat(numbers[:, None, None], 3, -1).astype(np.float32)))
 

@@ -4,6 +4,7 @@ A NumPy archive (.npz): a trainer keeps it beside its own model. Nothing in it i
 holds a checksum of each array, and it is written beside its place and renamed into it.
 """
 
+import contextlib
 import json
 import os
 import zipfile
@@ -34,7 +35,8 @@ def write(path: Path, owner: Mapping[str, Any], state: Any) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise CheckpointError(f"{path} cannot be written: {error}.") from error
 
 

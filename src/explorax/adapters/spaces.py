@@ -16,7 +16,7 @@ from explorax.ops.images import LEAST_IMAGE
 
 Bounds: TypeAlias = tuple[float, float]
 _SOME = 4096  # more bounds than this are summed up in one
-_ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def spec_of(
@@ -34,7 +34,7 @@ def spec_of(
             f"{name} observes {observed}, which Gymnasium cannot flatten. Take out what a bonus "
             "cannot use (gymnasium.wrappers.FilterObservation)."
         ) from None
-    if bounds is not None and not -math.inf < bounds[0] < bounds[1] < math.inf:
+    if bounds is not None and not _are_bounds(bounds):
         raise InvalidSetting(
             f"action_bounds={bounds!r}: they must be two finite numbers, the lower one first, "
             "such as (-1.0, 1.0)."
@@ -48,6 +48,14 @@ def spec_of(
     _check_action(acted, name, bounds)
     shape = acted.shape if isinstance(acted, spaces.Box) else (spaces.flatdim(acted),)
     return Spec(obs, Box(shape), num_envs)
+
+
+def _are_bounds(bounds: Any) -> bool:
+    try:
+        low, high = (float(edge) for edge in bounds)
+    except (TypeError, ValueError):
+        return False
+    return -math.inf < low < high < math.inf
 
 
 def _summed_up(edge: np.ndarray) -> float | tuple[float, ...]:
@@ -157,7 +165,7 @@ def _flat(
     if isinstance(space, spaces.Dict | spaces.Tuple):
         parts = [_flat(part, values, acts, bounds) for part, values in _entries(space, batch)]
         return np.concatenate(parts, axis=1)
-    if not isinstance(space, _ARRAYS):  # texts, which come as a tuple
+    if not isinstance(space, ARRAYS):  # texts, which come as a tuple
         return np.stack([encode(space, each) for each in batch])
     values = np.asarray(batch)
     if isinstance(space, spaces.Discrete):

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from explorax.adapters import learning, saving, suitability
 from explorax.adapters.learning import Learned, Schedule
 from explorax.adapters.spaces import (
+    ARRAYS,
     Bounds,
     encode_actions,
     encode_observation,
@@ -85,6 +86,8 @@ class Stream:
         """
         if self._obs is None:
             raise BadEnvironmentData(f"{self._name}: step was called before reset. Call reset.")
+        if isinstance(self._acted, ARRAYS):
+            self._check_shape("actions", np.asarray(actions), self._acted.shape)
         acted = self._located(lambda: encode_actions(self._acted, actions, self._bounds))
         self._check_finite("the action that it is given", acted)
         return acted
@@ -235,11 +238,13 @@ class Stream:
         self._filled = left
 
     def _encoded(self, observations: Any) -> np.ndarray:
+        if isinstance(self._observed, ARRAYS):  # as the environment has them
+            self._check_shape("observations", np.asarray(observations), self._observed.shape)
         obs = self._located(lambda: encode_observations(self._observed, observations))
         self._check_shape("observations", obs, self._spec.obs.shape)
         return obs
 
-    def _check_shape(self, what: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, what: str, values: np.ndarray, shape: Any) -> None:
         wanted = (self._envs, *shape)
         if values.shape != wanted:
             raise BadEnvironmentData(

@@ -20,11 +20,13 @@ def check(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout, resets: b
     Warns of normalisers whose memory is shorter than what is learned from at once. Raises
     InvalidSetting for what is no bonus.
     """
-    if isinstance(bonus, type) or not all(hasattr(bonus, name) for name in ("score", "update")):
+    if isinstance(bonus, type) or not all(
+        hasattr(bonus, name) for name in ("init", "score", "update")
+    ):
         given = bonus.__name__ if isinstance(bonus, type) else repr(bonus)
         raise InvalidSetting(
             f"bonus={given}: it must be a bonus, an object such as RND() or "
-            f"Scale(RunningStd(RND()), 0.1)."
+            "Scale(RunningStd(RND()), 0.1)."
         )
     for part in parts(bonus):
         if isinstance(part, AgentLatent):

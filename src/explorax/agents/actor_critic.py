@@ -155,11 +155,12 @@ def init(settings: Settings, key: Key, spec: Spec, minibatches: int = 1) -> Stat
     advantages would be standardised within a minibatch of a single step, which makes each 0.
     """
     if settings.normalize_advantages and spec.num_envs * settings.rollout_length == minibatches:
+        fewer = "fewer minibatches, " if minibatches > 1 else ""
         raise Incompatible(
-            f"{type(settings).__name__} has {minibatches} steps in a rollout of {spec.num_envs} "
-            f"environments, one for each gradient step, and of one step the standardised advantage "
-            f"is 0: no policy would be learned. Set more environments, a longer rollout_length, "
-            f"fewer minibatches, or normalize_advantages=False."
+            f"A gradient step of {type(settings).__name__} sees one step of one environment: "
+            f"num_envs={spec.num_envs}, rollout_length={settings.rollout_length}, minibatches: "
+            f"{minibatches}. Its standardised advantage is 0, so that no policy would be learned. "
+            f"Set more environments, a longer rollout_length, {fewer}or normalize_advantages=False."
         )
     shape = spec.obs.shape
     outputs = math.prod(spec.action.shape) if isinstance(spec.action, Box) else spec.action.n

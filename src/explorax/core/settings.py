@@ -18,7 +18,8 @@ def check_types(settings: object) -> None:
 
     Called first in `__post_init__`. NumPy's and JAX's scalars become Python's, and lists tuples, so
     that the constructor text of the settings can be read back. A field whose type is a protocol (a
-    bonus, a behaviour) takes an object that has its members, and no class.
+    bonus, a behaviour) takes an object that has its members, and no class. One whose type is a
+    dataclass takes an object of it.
     """
     for field, hint in _hints(type(settings)).items():
         value = getattr(settings, field)
@@ -84,7 +85,8 @@ def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 def _check_part(wanted: type, value: Any) -> None:
     if hasattr(wanted, "__dataclass_fields__") and not isinstance(value, wanted):
-        raise _Misfit(_with_article(wanted.__name__))
+        hint = f" and not a class: write {value.__name__}(...)" if isinstance(value, type) else ""
+        raise _Misfit(f"{_with_article(wanted.__name__)}{hint}")
     if getattr(wanted, "_is_protocol", False):
         _check_members(wanted, value)
 

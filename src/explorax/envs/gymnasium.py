@@ -129,11 +129,14 @@ def _prepare(id: str, package: str) -> None:
 def _unknown(id: str) -> UnknownName:
     import gymnasium
 
+    from explorax.envs import mujoco_tasks
+
     module, _, name = id.rpartition(":")
-    own = re.fullmatch(r"explorax/(\w+)-v\d+", id)
-    if own:
+    own = {f"explorax/{task}-v0": task for task in mujoco_tasks.__all__}
+    own["explorax/Walker2dSparse-v0"] = "Walker2d(sparse=True)"
+    if id in own:
         return UnknownName(
-            f"{id!r} is explorax's own, mujoco:{own[1]} here. Gymnasium has it once "
+            f"{id!r} is explorax's own, mujoco:{own[id]} here. Gymnasium has it once "
             "explorax.envs.mujoco is imported."
         )
     if module:

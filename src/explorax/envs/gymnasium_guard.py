@@ -16,12 +16,12 @@ from explorax.core.errors import BadEnvironmentData, Incompatible
 def array_space(space: spaces.Space, name: str) -> spaces.Box:
     """Return the Box of the arrays into which `encode` turns observations of `space`.
 
-    Raises Incompatible for spaces whose elements have no fixed size.
+    Raises Incompatible for spaces whose elements have no fixed size, or no entries.
     """
+    if _is_empty(space):
+        raise Incompatible(f"{name} observes {space}, in which there is nothing to see.")
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return space
-    if isinstance(space, spaces.Dict | spaces.Tuple) and not space.spaces:
-        raise Incompatible(f"{name} observes {space}, in which there is nothing to see.")
     flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
     if not isinstance(flat, spaces.Box):
         raise Incompatible(
@@ -30,6 +30,14 @@ def array_space(space: spaces.Space, name: str) -> spaces.Box:
         )
     low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
     return spaces.Box(low, high, dtype=np.float32)
+
+
+def _is_empty(space: spaces.Space) -> bool:
+    """Return whether `space`, or a part of it, has no entries at all."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return not parts or any(map(_is_empty, parts))
+    return 0 in (space.shape or ())
 
 
 def code_sizes(space: spaces.Space) -> tuple[int, ...] | None:
@@ -63,8 +71,8 @@ def encode(space: spaces.Space, observation: Any) -> np.ndarray:
 def fault(space: spaces.Space, value: Any) -> str | None:
     """Return what is wrong with an element of `space`, or None.
 
-    Wrong are NaN and infinities, another shape, and another kind of number; a wider float than the
-    space has (float64 for float32) is right.
+    Wrong are NaN and infinities, another shape, another kind of number, and numbers that no code,
+    flag or byte has; a wider float than the space has (float64 for float32) is right.
     """
     if isinstance(space, spaces.Dict):
         if not isinstance(value, dict) or value.keys() != space.spaces.keys():

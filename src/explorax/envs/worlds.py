@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData
+from explorax.core.errors import BadEnvironmentData, ExploraxError
 from explorax.envs.supervision import Supervision
 
 
@@ -230,9 +230,12 @@ class Worlds:
                     faults = share.reset([self._fresh_seed(index) for index in share.indices])
                 else:
                     seed = self._fresh_seed(fault.index)
-                    faults = others + share.restart(fault.index, seed, self.steps)
+                    # a process that is lost now takes the others with it: that comes first
+                    faults = share.restart(fault.index, seed, self.steps) + others
             except Exception as error:  # that it cannot be made anew is a fault as any other
-                why = str(error).removesuffix(".")
+                ours = isinstance(error, ExploraxError)
+                why = str(error) if ours else f"{type(error).__name__}: {error}"
+                why = why.removesuffix(".")
                 told = (
                     f"{self.name}, environment {fault.index}, step {self.steps}: it could not be "
                     f"made anew: {why}."

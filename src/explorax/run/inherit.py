@@ -18,13 +18,15 @@ import numpy as np
 
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
+from explorax.ops.images import is_image
 from explorax.run import checkpoint
 from explorax.run.config import Origin, RunConfig, resolve
 from explorax.run.directory import CHECKPOINTS, RunDirectory
 
 _ON_DEVICE, _ON_HOST = "['training'].learner.agent", "['training'][{}][0].agent"
 # Settings of agents that change what arrays of the same shapes stand for.
-_MEANING = ("activation", "encoder", "normalize_obs", "covariance", "sees_last", "memory")
+_MEANING = ("activation", "normalize_obs", "covariance")
+_MEANING_OF_IMAGES = ("encoder",)
 _SHOWN = 3  # arrays that do not fit, in a message
 
 
@@ -94,7 +96,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
         raise CheckpointError(_no_checkpoint(run, path.name))
     header = checkpoint.read_header(path, origin.digest, origin.seed)
     _check_agent(config, run, record)
-    _check_meaning(config.agent, run, record)
+    _check_meaning(config.agent, run, record, is_image(spec.obs.shape))
     wanted = _wanted(config.agent, state)
     host = not any(str(leaf[0]).startswith(_ON_DEVICE) for leaf in header.leaves)
     there = _there(config.agent, header, host)
@@ -152,14 +154,14 @@ def _check_agent(config: RunConfig, run: Path, record: Mapping[str, Any]) -> Non
         )
 
 
-def _check_meaning(agent: Any, run: Path, record: Mapping[str, Any]) -> None:
+def _check_meaning(agent: Any, run: Path, record: Mapping[str, Any], images: bool) -> None:
     """Raise Incompatible where settings differ that make other functions of the same arrays."""
     there, here = _within(_within(record, "resolved"), "agent"), resolve(agent)
     pairs = [("", there, here), ("base.", _within(there, "base"), _within(here, "base"))]
     odd = [
         f"{prefix}{name}={before[name]!r} there, {after[name]!r} here"
         for prefix, before, after in pairs
-        for name in _MEANING
+        for name in (*_MEANING, *(_MEANING_OF_IMAGES if images else ()))
         if name in before and name in after and before[name] != after[name]
     ]
     if odd:

@@ -67,6 +67,7 @@ DRAWN = {
         "minigrid:DoorKey-8x8-v0": {"returns": "doorkey-returns", "ppo-visits": "doorkey-visits"}
     },
     "montezuma": {},
+    "mujoco_sparse": {"mujoco:HalfCheetahSparse": {"returns": "mujoco-sparse-returns"}},
     "mpo_ablation": {"cart_pole_swing_up": {"returns": "mpo-ablation"}},
 }
 

@@ -14,6 +14,7 @@ from explorax.auxiliaries.control import control_loss, dueling, number_of_action
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Key, Metrics
 from explorax.core.settings import check_types
+from explorax.nets.conv import ConvTranspose
 from explorax.nets.mlp import dense
 from explorax.ops.images import unit_range
 
@@ -33,7 +34,7 @@ class _Head(nn.Module):
         base = [max(1, math.ceil((side - 4) / 2) + 1) for side in self.cells]
         x = jax.nn.relu(dense(base[0] * base[1] * _FILTERS)(latent))
         x = x.reshape(-1, *base, _FILTERS)
-        x = nn.ConvTranspose(1 + self.actions, (4, 4), (2, 2), "VALID")(x)
+        x = ConvTranspose(1 + self.actions, 4, 2)(x)
         x = jnp.moveaxis(x[:, :rows, :columns], -1, 1).reshape(len(x), 1 + self.actions, -1)
         return dueling(x[:, 0], x[:, 1:])
 

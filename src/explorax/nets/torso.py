@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from explorax.nets.conv import Conv
 from explorax.nets.visual import STRIDED
 from explorax.ops.images import is_image
 
@@ -28,7 +29,7 @@ class Torso(nn.Module):
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         if is_image(self.shape):
             for filters, size, stride in STRIDED["dqn"]:
-                conv = nn.Conv(filters, (size, size), stride, padding="VALID", kernel_init=init)
+                conv = Conv(filters, size, stride, kernel_init=init)
                 x = jax.nn.relu(conv(x))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:

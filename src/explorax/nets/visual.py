@@ -4,6 +4,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, Shaped
 
+from explorax.nets.conv import Conv
 from explorax.ops.images import unit_range
 
 # Filters, size and stride of each layer.
@@ -40,7 +41,7 @@ class Images(nn.Module):
             x = jax.nn.relu(x)
         else:
             for filters, size, stride in STRIDED[self.encoder]:
-                conv = nn.Conv(filters, (size, size), stride, "VALID", kernel_init=_weights())
+                conv = Conv(filters, size, stride, kernel_init=_weights())
                 x = jax.nn.relu(conv(x))
         return x.reshape(x.shape[0], -1)
 
@@ -51,7 +52,7 @@ class _Section(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w F"]:
         def conv(x: jax.Array) -> jax.Array:
-            return nn.Conv(self.filters, (3, 3), kernel_init=_weights())(x)
+            return Conv(self.filters, 3, same=True, kernel_init=_weights())(x)
 
         x = nn.max_pool(conv(x), (3, 3), (2, 2), "SAME")
         for _ in range(2):

@@ -38,6 +38,7 @@ OBSERVED = [
     UNIT,
     spaces.Box(-np.inf, np.inf, (2, 3), np.float64),
     spaces.Box(0, 255, (4, 4, 3), np.uint8),
+    spaces.Box(np.zeros((2, 2), np.float32), np.array([[1, 2], [3, 4]], np.float32)),
     spaces.Box(-5, 5, (3,), np.int32),
     spaces.Discrete(4, start=2),
     spaces.MultiDiscrete([2, 3], start=[1, -1]),

@@ -4,6 +4,7 @@ Observations are encoded as everywhere in explorax (`envs.gymnasium_guard`), but
 """
 
 import math
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,11 +12,10 @@ from gymnasium import spaces
 
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
-from explorax.envs.gymnasium_guard import array_space, code_sizes, encode, whole_range
+from explorax.envs.gymnasium_guard import box_of, encode, whole_range
 from explorax.ops.images import LEAST_IMAGE
 
 Bounds: TypeAlias = tuple[float, float]
-_SOME = 4096  # more bounds than this are summed up in one
 ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -27,22 +27,13 @@ def spec_of(
     Raises Incompatible for spaces whose elements have no fixed size, and for actions without
     bounds where `bounds` does not say what they are.
     """
-    try:
-        flat = array_space(observed, name)
-    except NotImplementedError:
-        raise Incompatible(
-            f"{name} observes {observed}, which Gymnasium cannot flatten. Take out what a bonus "
-            "cannot use (gymnasium.wrappers.FilterObservation)."
-        ) from None
+    obs = box_of(observed, name)
     if bounds is not None and not _are_bounds(bounds):
         raise InvalidSetting(
             f"action_bounds={bounds!r}: they must be two finite numbers, the lower one first, "
             "such as (-1.0, 1.0)."
         )
-    low, high = (_summed_up(_channels_last(observed, edge)) for edge in (flat.low, flat.high))
-    obs = Box(
-        _channels_last(observed, flat.low).shape, low, high, str(flat.dtype), code_sizes(observed)
-    )
+    obs = replace(obs, shape=_channels_last(observed, np.broadcast_to(0, obs.shape)).shape)
     if isinstance(acted, spaces.Discrete):
         return Spec(obs, Discrete(int(acted.n)), num_envs)
     _check_action(acted, name, bounds)
@@ -56,14 +47,6 @@ def _are_bounds(bounds: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return -math.inf < low < high < math.inf
-
-
-def _summed_up(edge: np.ndarray) -> float | tuple[float, ...]:
-    """Return one bound where all are alike or there are many, else one for each entry."""
-    alike = edge.size == 0 or bool((edge == edge.flat[0]).all())
-    if edge.ndim == 1 and not alike and edge.size <= _SOME:
-        return tuple(float(each) for each in edge)
-    return float(edge.flat[0]) if alike and edge.size else float(edge.min(initial=math.inf))
 
 
 def _check_action(space: spaces.Space, name: str, bounds: Bounds | None) -> None:

@@ -47,12 +47,17 @@ class CheckpointError(ExploraxError):
 def unknown_name(kind: str, given: str, possible: Iterable[str], cure: str = "") -> UnknownName:
     """Return the error for a `kind` of thing that has no entry called `given`."""
     names = sorted(possible)
+    hint, tail = did_you_mean(given, names), f" {cure}" if cure else ""
+    return UnknownName(f"There is no {kind} {given!r}.{hint} Possible: {', '.join(names)}.{tail}")
+
+
+def did_you_mean(given: str, possible: Iterable[str]) -> str:
+    """Return " Did you mean 'CartPole-v1'?", or "" where nothing that is possible is near."""
+    names = sorted(possible)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     if not near:  # a difference of letter case alone defeats difflib
         near = [name for name in names if name.lower() == given.lower()]
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    tail = f" {cure}" if cure else ""
-    return UnknownName(f"There is no {kind} {given!r}.{hint} Possible: {', '.join(names)}.{tail}")
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def require(condition: bool, owner: object, field: str, wanted: str) -> None:

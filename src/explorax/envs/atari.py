@@ -13,14 +13,13 @@ from explorax.core.errors import UnknownName, require
 from explorax.core.protocols import Key, Spec, Step, View
 from explorax.core.pytree import replace
 from explorax.core.settings import check_types
-from explorax.envs.border import Running
+from explorax.envs.border import Running, unlisted
 from explorax.envs.gymnasium_vector import (
     Recipe,
     advance,
     built,
     describe,
     frame,
-    nearest,
     registered,
     single,
     start,
@@ -187,10 +186,7 @@ def _prepare() -> None:
 
 
 def _unknown(id: str) -> UnknownName:
-    return UnknownName(
-        f"There is no game {id!r} in ale-py.{nearest(id, registered(_REGISTERED))} `explorax list "
-        f"{PREFIX.removesuffix(':')}` shows all; they are written {PREFIX}MontezumaRevenge-v5."
-    )
+    return unlisted("game", id, "ale-py", registered(_REGISTERED), f"{PREFIX}MontezumaRevenge-v5")
 
 
 def task_names() -> tuple[str, ...]:

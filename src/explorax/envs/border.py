@@ -3,14 +3,14 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData, InvalidSetting
+from explorax.core.errors import BadEnvironmentData, InvalidSetting, UnknownName, did_you_mean
 
 GL = "MUJOCO_GL"  # the variable that MuJoCo and dm_control read, once, when they are imported
 
@@ -64,3 +64,13 @@ def without_opengl() -> Iterator[None]:
     finally:
         if chosen is None:
             os.environ.pop(GL, None)
+
+
+def unlisted(
+    kind: str, id: str, package: str, possible: Iterable[str], example: str
+) -> UnknownName:
+    """Return the error for a `kind` of thing that `package` has not. `example`: prefix:name."""
+    return UnknownName(
+        f"There is no {kind} {id!r} in {package}.{did_you_mean(id, possible)} `explorax list "
+        f"{example.partition(':')[0]}` shows all; they are written {example}."
+    )

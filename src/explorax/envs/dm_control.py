@@ -4,7 +4,6 @@ dm_control and MuJoCo are the extra `dm_control`, and are imported when such a t
 """
 
 import contextlib
-import difflib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from explorax.core.errors import (
-    BadEnvironmentData,
-    Incompatible,
-    UnknownName,
-    require,
-)
+from explorax.core.errors import BadEnvironmentData, Incompatible, require
 from explorax.core.protocols import Box, Key, Spec, Step
-from explorax.envs.border import GL, Running, check_draws, to_units, without_opengl
+from explorax.envs.border import GL, Running, check_draws, to_units, unlisted, without_opengl
 from explorax.envs.cart_pole_swing_up import CartPoleSwingUp
 from explorax.envs.control_suite import EPISODE_STEPS
 from explorax.envs.pendulum_swing_up import PendulumSwingUp
@@ -172,12 +166,7 @@ def _load(id: str, seed: int) -> Any:
     suite = _suite(id)
     pairs = {"-".join(pair): pair for pair in suite.ALL_TASKS}
     if id not in pairs:
-        near = difflib.get_close_matches(id, pairs, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownName(
-            f"There is no task {id!r} in dm_control's suite.{hint} `explorax list dm_control` "
-            f"shows all; they are written {PREFIX}cheetah-run."
-        )
+        raise unlisted("task", id, "dm_control's suite", pairs, f"{PREFIX}cheetah-run")
     flat = {"flat_observation": True}
     try:
         with _quiet():

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from explorax.core.errors import Incompatible, UnknownName, require
+from explorax.core.errors import Incompatible, UnknownName, did_you_mean, require
 from explorax.core.protocols import Key, Spec, Step
 from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
-from explorax.envs.gymnasium_vector import Recipe, advance, describe, frame, nearest, single, start
+from explorax.envs.gymnasium_vector import Recipe, advance, describe, frame, single, start
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
@@ -147,10 +147,10 @@ def _unknown(id: str) -> UnknownName:
         what += "" if its else "gymnasium.register(id=..., entry_point=...) when it is imported."
         return UnknownName(
             f"The module {module} registers no environment {name!r} with Gymnasium."
-            f"{nearest(name, its)} {what}"
+            f"{did_you_mean(name, its)} {what}"
         )
     return UnknownName(
-        f"There is no Gymnasium environment {id!r}.{nearest(id, gymnasium.registry)} "
+        f"There is no Gymnasium environment {id!r}.{did_you_mean(id, gymnasium.registry)} "
         "gymnasium.pprint_registry() lists all; 'my_package:Name-v0' is what a package of your own "
         "registers when it is imported."
     )

@@ -11,18 +11,28 @@ import numpy as np
 from gymnasium import spaces
 
 from explorax.core.errors import BadEnvironmentData, Incompatible
+from explorax.core.protocols import Box
+
+_MANY = 4096  # more bounds than this are summed up in one
 
 
 def array_space(space: spaces.Space, name: str) -> spaces.Box:
     """Return the Box of the arrays into which `encode` turns observations of `space`.
 
-    Raises Incompatible for spaces whose elements have no fixed size, or no entries.
+    Raises Incompatible for spaces that Gymnasium cannot flatten, and for those whose elements have
+    no fixed size, or no entries.
     """
     if _is_empty(space):
         raise Incompatible(f"{name} observes {space}, in which there is nothing to see.")
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return space
-    flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
+    try:
+        flat = space if isinstance(space, spaces.Box) else spaces.flatten_space(space)
+    except NotImplementedError:
+        raise Incompatible(
+            f"{name} observes {space}, which Gymnasium cannot flatten. Take out what cannot be "
+            "used (gymnasium.wrappers.FilterObservation)."
+        ) from None
     if not isinstance(flat, spaces.Box):
         raise Incompatible(
             f"{name} observes {space}, which has no fixed size. "
@@ -38,6 +48,26 @@ def _is_empty(space: spaces.Space) -> bool:
         parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         return not parts or any(map(_is_empty, parts))
     return 0 in (space.shape or ())
+
+
+def box_of(space: spaces.Space, name: str) -> Box:
+    """Return what is seen of observations of `space` once they are encoded.
+
+    Bounds are one number where all are alike, or there are many, or an image has them. Raises
+    Incompatible as `array_space` does.
+    """
+    flat = array_space(space, name)
+    low, high = _summed_up(flat.low, np.min), _summed_up(flat.high, np.max)
+    return Box(flat.shape, low, high, str(flat.dtype), code_sizes(space))
+
+
+def _summed_up(
+    edge: np.ndarray, outermost: Callable[[np.ndarray], Any]
+) -> float | tuple[float, ...]:
+    widest = float(outermost(edge))
+    if edge.ndim != 1 or edge.size > _MANY or (edge == widest).all():
+        return widest
+    return tuple(float(each) for each in edge)
 
 
 def code_sizes(space: spaces.Space) -> tuple[int, ...] | None:

@@ -1,7 +1,6 @@
 """What our adapters to Gymnasium share: environments of one kind, made, stepped and described."""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -114,16 +113,14 @@ def describe(recipe: Recipe) -> Spec:
     """Return what Gymnasium says of one environment."""
     import gymnasium
 
-    from explorax.envs.gymnasium_guard import array_space, code_sizes
+    from explorax.envs.gymnasium_guard import box_of
 
     bare = built(
         recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **recipe.settings)
     )
     spec, facts = bare.spec, recipe.facts(bare)
     env = built(recipe, lambda: recipe.wrap(bare))
-    flat = array_space(env.observation_space, recipe.name)
-    low, high = _bound(flat.low), _bound(flat.high, upper=True)
-    obs = Box(flat.shape, low, high, str(flat.dtype), code_sizes(env.observation_space))
+    obs = box_of(env.observation_space, recipe.name)
     view = _view(obs) if isinstance(env.observation_space, gymnasium.spaces.Box) else None
     space = env.action_space
     env.close()
@@ -141,14 +138,6 @@ def describe(recipe: Recipe) -> Spec:
     success = None if threshold is None else float(threshold)
     told = Spec(obs, action, 1, max_episode_steps=steps, success_return=success, view=view)
     return replace(told, **facts)
-
-
-def _bound(values: np.ndarray, upper: bool = False) -> float | tuple[float, ...]:
-    """Return one bound where all are alike or there are many dimensions, else one per entry."""
-    widest = float(values.max() if upper else values.min())
-    if values.ndim != 1 or (values == widest).all():
-        return widest
-    return tuple(float(value) for value in values)
 
 
 def _view(obs: Box) -> View | None:
@@ -184,12 +173,6 @@ def built(recipe: Recipe, build: Callable[[], Any]) -> Any:
         if not recipe.settings:
             raise
         raise InvalidSetting(f"{recipe.name} refuses {recipe.settings}: {error}.") from error
-
-
-def nearest(id: str, names: Iterable[str]) -> str:
-    """Return " Did you mean 'CartPole-v1'?", or "" where none of `names` is near."""
-    near = difflib.get_close_matches(id, names, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def registered(beginning: str) -> tuple[str, ...]:

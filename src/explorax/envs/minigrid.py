@@ -15,14 +15,13 @@ from explorax.core.errors import UnknownName, require
 from explorax.core.protocols import Key, Spec, Step, View
 from explorax.core.pytree import replace
 from explorax.core.settings import check_types
-from explorax.envs.border import Running
+from explorax.envs.border import Running, unlisted
 from explorax.envs.gymnasium_vector import (
     Recipe,
     advance,
     built,
     describe,
     frame,
-    nearest,
     registered,
     single,
     start,
@@ -147,10 +146,7 @@ def _prepare() -> None:
 
 
 def _unknown(id: str) -> UnknownName:
-    return UnknownName(
-        f"There is no task {id!r} in MiniGrid.{nearest(id, registered(_REGISTERED))} `explorax "
-        f"list {PREFIX.removesuffix(':')}` shows all; they are written {PREFIX}DoorKey-8x8-v0."
-    )
+    return unlisted("task", id, "MiniGrid", registered(_REGISTERED), f"{PREFIX}DoorKey-8x8-v0")
 
 
 def task_names() -> tuple[str, ...]:

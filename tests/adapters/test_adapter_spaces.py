@@ -153,7 +153,7 @@ class Faulty(Walk):
             "box",
             r"environment 1, step 3: the observation is",
         ),
-        ("obs", 77, "discrete", r"step 3, environment 1: number 77 where there are 6"),
+        ("obs", 77, "discrete", r"step 3, environment 1: number 77 where there are 0 to 5"),
         ("reward", np.nan, "box", r"environment 1, step 3: the reward is not finite"),
         ("reward", 1e300, "box", r"environment 1, step 3: the reward is not finite, or too large"),
     ],

@@ -16,9 +16,9 @@ from explorax.core.settings import check_types
 class Schedule:
     """How a bonus is paid and when it learns."""
 
-    scale: float = 1.0  # times the bonus is added to the reward
-    update_every: int = 1024  # env steps, rounded up to whole steps of all environments
-    seed: int = 0  # of the bonus's networks and draws
+    scale: float  # times the bonus is added to the reward
+    update_every: int  # env steps, rounded up to whole steps of all environments
+    seed: int  # of the bonus's networks and draws
 
     def __post_init__(self) -> None:
         check_types(self)

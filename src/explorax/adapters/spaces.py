@@ -86,8 +86,7 @@ def encode_observations(space: spaces.Space, batch: Any) -> np.ndarray:
     """
     if isinstance(space, spaces.Box):
         dtype = np.uint8 if space.dtype == np.uint8 else np.float32
-        if dtype == np.uint8:
-            _check_range(space, batch)
+        _check_range(space, batch)
         return _channels_last(space, _narrowed(batch, dtype))
     return _flat(space, batch)
 
@@ -107,16 +106,18 @@ def _channels_last(space: spaces.Space, values: np.ndarray) -> np.ndarray:
 
 
 def _check_range(space: spaces.Space, batch: Any) -> None:
-    """Raise BadEnvironmentData, with the index of the environment, for what is no byte or flag."""
-    values = np.asarray(batch)
-    low, high = whole_range(space)
-    if values.dtype == np.uint8 == space.dtype:
+    """Raise BadEnvironmentData, with the index of the environment, for what is no code, flag or
+    byte of `space`."""
+    values, edges = np.asarray(batch), whole_range(space)
+    if edges[0] is None or values.dtype == np.uint8 == space.dtype:
         return
+    low, high = (np.broadcast_to(edge, values.shape) for edge in edges)
     odd = ~((values >= low) & (values <= high))
     if odd.any():
-        index, *_ = np.argwhere(odd)[0]
+        where = tuple(np.argwhere(odd)[0])
         raise BadEnvironmentData(
-            f"environment {index}: number {values[odd][0]} where there are {low} to {high}"
+            f"environment {where[0]}: number {values[where]} where there are {low[where]} to "
+            f"{high[where]}"
         )
 
 
@@ -151,30 +152,19 @@ def _flat(
     if not isinstance(space, ARRAYS):  # texts, which come as a tuple
         return np.stack([encode(space, each) for each in batch])
     values = np.asarray(batch)
+    _check_range(space, values)
     if isinstance(space, spaces.Discrete):
         return _one_hot(values[:, None] - space.start, [int(space.n)])
     if isinstance(space, spaces.MultiDiscrete):
         values = values - space.start
         return _one_hot(values.reshape(len(values), -1), [int(size) for size in space.nvec.ravel()])
-    if isinstance(space, spaces.MultiBinary) or space.dtype == np.uint8:
-        _check_range(space, values)
     if acts and isinstance(space, spaces.Box):
         values = _scaled(space, values, bounds)
     return _narrowed(values.reshape(len(values), -1), np.float32)
 
 
 def _one_hot(values: np.ndarray, sizes: list[int]) -> np.ndarray:
-    """Return codes float32 [E, sum(sizes)] of whole numbers [E, K] in 0 .. sizes - 1.
-
-    Raises BadEnvironmentData, with the index of the environment, for any other number.
-    """
-    odd = (values < 0) | (values >= np.asarray(sizes)[None])
-    if odd.any():
-        index, entry = np.argwhere(odd)[0]
-        raise BadEnvironmentData(
-            f"environment {index}: number {values[index, entry]} where there are {sizes[entry]}, "
-            "counted from 0"
-        )
+    """Return codes float32 [E, sum(sizes)] of whole numbers [E, K] in 0 .. sizes - 1."""
     starts = np.cumsum([0, *sizes[:-1]])
     codes = np.zeros((len(values), sum(sizes)), np.float32)
     codes[np.arange(len(values))[:, None], starts[None] + values] = 1.0

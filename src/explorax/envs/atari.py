@@ -4,7 +4,6 @@ ale-py and OpenCV are the extra `atari`, and are imported when such a game is ma
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from explorax.envs.gymnasium_vector import (
     Recipe,
     advance,
     built,
-    describe,
     frame,
     registered,
-    single,
+    spec_of,
     start,
 )
 from explorax.envs.supervision import ALONE, Supervision
@@ -88,7 +86,8 @@ class AtariVector:
 
     @property
     def spec(self) -> Spec:
-        return replace(_describe(single(self)), num_envs=self.num_envs)
+        spec = spec_of(self)
+        return replace(spec, obs=replace(spec.obs, stack=self.stack))
 
     @property
     def recipe(self) -> Recipe:
@@ -193,9 +192,3 @@ def task_names() -> tuple[str, ...]:
     """Return the games as they are written after `ale:`. Raises Incompatible without ale-py."""
     nothing = AtariVector("Pong-v5", 1).recipe
     return built(replace(nothing, name="The list"), lambda: registered(_REGISTERED))
-
-
-@lru_cache(maxsize=64)
-def _describe(env: AtariVector) -> Spec:
-    spec = describe(env.recipe)
-    return replace(spec, obs=replace(spec.obs, stack=env.stack))

@@ -22,7 +22,7 @@ class Running:
     JAX sees a pytree without leaves, so that nothing tries to copy, save or trace it.
     """
 
-    vector: Any  # `envs.worlds.Worlds`, or a tuple of worlds of dm_control
+    vector: Any  # `worlds.Worlds`, `mujoco_simulation.Simulation`, or a tuple of dm_control's
 
 
 jax.tree_util.register_pytree_node(Running, lambda state: ((), state), lambda state, _: state)

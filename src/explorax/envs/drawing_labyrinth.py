@@ -31,7 +31,7 @@ class MazeMap:
         self, walls: np.ndarray, colours: np.ndarray | None = None, seen: Sequence[int] = ()
     ) -> None:
         """walls: bool [N, N]; colours: of each cell's wall, 0 .. 255 [N, N, 3]; seen: cells."""
-        side = len(walls)
+        self._side = side = len(walls)
         self._canvas = Canvas((0.0, side), (-side, 0.0), SKY, (0.0, 0.0), (PANEL, PANEL))
         for (row, column), is_wall in np.ndenumerate(walls):
             fill = SEEN if row * side + column in seen else PAPER
@@ -42,6 +42,16 @@ class MazeMap:
                 self._canvas.box((column, -row - 1), (column + 1, -row), FLOOR_LINE)
             low, high = (column + line, -row - 1 + line), (column + 1 - line, -row - line)
             self._canvas.box(low, high, fill)
+
+    def middle(self, cell: Any) -> Point:
+        """Return the middle of a cell; they count in reading order."""
+        return int(cell) % self._side + 0.5, int(cell) // self._side + 0.5
+
+    def things(self, state: Any, pay: str) -> None:
+        """Draw the goal, with what it pays, and the apples that are left."""
+        self.goal(self.middle(state.goal), pay)
+        for cell in state.apples[state.left]:
+            self.apple(self.middle(cell))
 
     def goal(self, place: Point, text: str) -> None:
         x, y = place
@@ -72,15 +82,8 @@ def draw_labyrinth(state: Any, frame: np.ndarray, colours: np.ndarray) -> np.nda
 
     state: a LabyrinthState of arrays; colours: of the walls, 0 .. 255 [N, N, 3].
     """
-    side = len(state.walls)
-
-    def middle(cell: int) -> Point:
-        return cell % side + 0.5, cell // side + 0.5
-
     picture = MazeMap(state.walls, colours)
-    picture.goal(middle(int(state.goal)), "+10")
-    for cell in state.apples[state.left]:
-        picture.apple(middle(int(cell)))
+    picture.things(state, "+10")
     picture.path([(float(x), float(y)) for x, y in state.trail])
     picture.walker((float(state.place[0]), float(state.place[1])), float(state.heading))
     return beside(frame, picture.frame())
@@ -92,17 +95,10 @@ def draw_memory_maze(state: Any, kinds: np.ndarray, cells: np.ndarray) -> np.nda
     state: a MemoryMazeState of arrays; kinds: int [view, view], the channel of what is seen, −1
     where nothing is; cells: int [view²], their numbers.
     """
-    side = len(state.walls)
-
-    def middle(cell: int) -> Point:
-        return cell % side + 0.5, cell // side + 0.5
-
     picture = MazeMap(state.walls, None, cells[kinds.reshape(-1) >= 0].tolist())
-    picture.dots([middle(int(cell)) for cell in np.flatnonzero(state.trail)])
-    picture.goal(middle(int(state.goal)), "+1")
-    for cell in state.apples[state.left]:
-        picture.apple(middle(int(cell)))
-    picture.walker(middle(int(state.cell)), (int(state.heading) - 1) * np.pi / 2)
+    picture.dots([picture.middle(cell) for cell in np.flatnonzero(state.trail)])
+    picture.things(state, "+1")
+    picture.walker(picture.middle(state.cell), (int(state.heading) - 1) * np.pi / 2)
     return beside(_egocentric(kinds), picture.frame())
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from explorax.core.errors import Incompatible, UnknownName, did_you_mean, requir
 from explorax.core.protocols import Key, Spec, Step
 from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
-from explorax.envs.gymnasium_vector import Recipe, advance, describe, frame, single, start
+from explorax.envs.gymnasium_vector import Recipe, advance, frame, spec_of, start
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
@@ -67,11 +66,11 @@ class GymnasiumVector:
 
     @property
     def spec(self) -> Spec:
-        spec = _describe(single(self))
+        spec = spec_of(self)
         twin = _TWINS.get(self.id) if not self.kwargs else None
         if twin is not None:
             spec = replace(spec, success_return=twin.success_return, view=twin.view)
-        return replace(spec, num_envs=self.num_envs)
+        return spec
 
     @property
     def recipe(self) -> Recipe:
@@ -93,11 +92,6 @@ class GymnasiumVector:
 
     def draw(self, state: Running, index: int = 0) -> np.ndarray:
         return frame(self, state, index)
-
-
-@lru_cache(maxsize=64)
-def _describe(env: GymnasiumVector) -> Spec:
-    return describe(env.recipe)
 
 
 def _prepare(id: str, package: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import jax
@@ -58,11 +58,6 @@ def start(env: Adapter, key: Key) -> tuple[Running, np.ndarray]:
     return Running(worlds), worlds.reset(seeds.tolist())
 
 
-def single(env: Any) -> Any:
-    """Return one environment alone, which tells what all of its kind are like."""
-    return replace(env, num_envs=1, render=False, supervision=ALONE)
-
-
 def _world(adapter: Adapter, known: Any, index: int, steps: int) -> Any:
     """Return one environment, checked; it has made so many steps before."""
     import gymnasium
@@ -109,21 +104,28 @@ def _to_units(name: str, space: Any, action: np.ndarray) -> np.ndarray:
     return to_units(name, action, space.low, space.high).astype(space.dtype)
 
 
-def describe(recipe: Recipe) -> Spec:
-    """Return what Gymnasium says of one environment."""
+def spec_of(env: Any) -> Spec:
+    """Return what Gymnasium says of an Adapter's environments: one alone is asked, once."""
+    alone = replace(env, num_envs=1, render=False, supervision=ALONE)
+    return replace(_described(alone), num_envs=env.num_envs)
+
+
+@lru_cache(maxsize=64)
+def _described(env: Any) -> Spec:
     import gymnasium
 
     from explorax.envs.gymnasium_guard import box_of
 
+    recipe = env.recipe
     bare = built(
         recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **recipe.settings)
     )
     spec, facts = bare.spec, recipe.facts(bare)
-    env = built(recipe, lambda: recipe.wrap(bare))
-    obs = box_of(env.observation_space, recipe.name)
-    view = _view(obs) if isinstance(env.observation_space, gymnasium.spaces.Box) else None
-    space = env.action_space
-    env.close()
+    made = built(recipe, lambda: recipe.wrap(bare))
+    obs = box_of(made.observation_space, recipe.name)
+    view = _view(obs) if isinstance(made.observation_space, gymnasium.spaces.Box) else None
+    space = made.action_space
+    made.close()
     if isinstance(space, gymnasium.spaces.Discrete):
         action: Discrete | Box = Discrete(int(space.n))
     elif isinstance(space, gymnasium.spaces.Box) and space.is_bounded():

@@ -78,9 +78,9 @@ class MemoryMaze:
     ends the episode but its step limit. Each of `apples`, in random rooms, pays 0.1 once, and all
     are back when the goal was reached.
 
-    The observation is what lies around and ahead of the walker, one-hot: [view, view, channels],
+    The observation is what lies around and ahead of the walker, one-hot: [sight, sight, channels],
     the direction it faces at the top, itself in the middle column of the row before the last
-    (so it sees view − 2 cells ahead and one behind). Channels are floor, wall, goal and, if there
+    (so it sees sight − 2 cells ahead and one behind). Channels are floor, wall, goal and, if there
     are any, apples. A cell is seen if no wall lies across the straight line from the middle of the
     walker's cell to its own (walls seen are drawn, touching a corner hides nothing); one that is
     not seen has zeros in all channels. Nothing tells the walker where north is.

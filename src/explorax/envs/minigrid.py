@@ -6,7 +6,6 @@ minigrid is the extra of the same name, and is imported when such a task is made
 import importlib
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from explorax.envs.gymnasium_vector import (
     Recipe,
     advance,
     built,
-    describe,
     frame,
     registered,
-    single,
+    spec_of,
     start,
 )
 from explorax.envs.supervision import ALONE, Supervision
@@ -70,7 +68,7 @@ class MiniGridVector:
 
     @property
     def spec(self) -> Spec:
-        return replace(_describe(single(self)), num_envs=self.num_envs)
+        return spec_of(self)
 
     @property
     def recipe(self) -> Recipe:
@@ -153,8 +151,3 @@ def task_names() -> tuple[str, ...]:
     """Return the tasks as they are written after `minigrid:`. Raises Incompatible without it."""
     nothing = MiniGridVector("Empty-8x8-v0", 1).recipe
     return built(replace(nothing, name="The list"), lambda: registered(_REGISTERED))
-
-
-@lru_cache(maxsize=64)
-def _describe(env: MiniGridVector) -> Spec:
-    return describe(env.recipe)

@@ -106,7 +106,6 @@ def _opengl(name: str, model: Any) -> tuple[Any, Any]:
     except Exception as error:  # PyOpenGL raises whatever it pleases where a driver is missing
         wrong = (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")
         raise Incompatible(f"{name} cannot be drawn: OpenGL fails: {wrong}. {CURE}") from error
-    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, renderer)
     return context, renderer
 
 

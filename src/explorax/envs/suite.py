@@ -80,8 +80,7 @@ def name_of(env: str | Task | Env) -> str:
     if isinstance(env, DMControlVector):
         return DM_CONTROL + env.id
     if isinstance(env, AtariVector | MiniGridVector):
-        prefix = ATARI if isinstance(env, AtariVector) else MINIGRID
-        return prefix + env.id + _settings_text(_given(env, NO_SETTINGS))
+        return env.recipe.name + _settings_text(_given(env, NO_SETTINGS))
     if isinstance(env, MuJoCoVector):
         return env.name + _settings_text(_given(env.task, ()))
     shown = env.task if isinstance(env, Batched) else env
@@ -177,21 +176,24 @@ def _task(text: str) -> Task:
         settings = {fields[0]: _literal(match["size"], text), **settings}
     elif _needs_size(cls) and fields[0] not in settings:
         raise InvalidSetting(f"{text!r}: {name} needs a {fields[0]}, as in {name}/10.")
-    task = cls(**_checked(name, cls, settings))
+    task = cls(**_checked(name, cls, settings, more=(TELEVISION,)))
     return NoisyTV(task, channels) if channels else task
 
 
 def _checked(
-    name: str, cls: type, settings: dict[str, Any], others: Sequence[str] = ()
+    name: str,
+    cls: type,
+    settings: dict[str, Any],
+    others: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return `settings` if they are names and types of fields of `cls` that are not `others`, whole
-    numbers as floats where those are wanted; raise otherwise."""
+    numbers as floats where those are wanted; raise otherwise, and say that `more` are possible."""
     types = get_type_hints(cls)
     fields = [field.name for field in dataclasses.fields(cls) if field.name not in others]
     for given, value in settings.items():
         if given not in fields:
-            possible = fields if others else [*fields, TELEVISION]
-            raise unknown_name(f"setting of {name}", given, possible)
+            raise unknown_name(f"setting of {name}", given, [*fields, *more])
         wanted = types[given]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (number if wanted is float else type(value) is wanted):
@@ -210,7 +212,7 @@ def _hosted(text: str, num_envs: int) -> Any:
     if text.startswith(MUJOCO):
         id, settings = _host_parts(text, MUJOCO)
         cls = task_of(id)
-        return MuJoCoVector(cls(**_checked(MUJOCO + id, cls, settings, NO_SETTINGS)), num_envs)
+        return MuJoCoVector(cls(**_checked(MUJOCO + id, cls, settings)), num_envs)
     for prefix, cls in _WRAPPED.items():
         if text.startswith(prefix):
             id, settings = _host_parts(text, prefix)

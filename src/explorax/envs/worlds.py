@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -187,7 +187,7 @@ class Worlds:
         return self.last
 
     def step(self, action: np.ndarray) -> Rows:
-        """Return what one step gives, in arrays that nobody writes to again."""
+        """Return what one step gives; nobody writes to its obs .. truncated again."""
         rows = self.rows
         rows.whole[:] = rows.ready[:] = False
         rows.action[:] = action
@@ -198,10 +198,15 @@ class Worlds:
         for share, fault in found:
             self._mend(share, fault)
         self.last = rows.obs.copy()
-        return Rows(
-            rows.action, self.last, rows.next_obs.copy(), rows.reward.copy(), rows.place.copy(),
-            rows.terminated.copy(), rows.truncated.copy(), rows.whole, rows.ready, rows.begun,
-        )  # fmt: skip
+        return replace(
+            rows,
+            obs=self.last,
+            next_obs=rows.next_obs.copy(),
+            reward=rows.reward.copy(),
+            place=rows.place.copy(),
+            terminated=rows.terminated.copy(),
+            truncated=rows.truncated.copy(),
+        )
 
     def draw(self, index: int) -> np.ndarray:
         share = next(share for share in self.shares if index in share.indices)

@@ -6,7 +6,6 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from explorax.core.protocols import View
-from explorax.core.settings import check_types
 from explorax.envs.mujoco_tasks.ant import (
     QUATERNION,
     ant_observation,
@@ -43,9 +42,6 @@ class AntMaze:
     success_return = 1.0
     reads = "contacts"
     frame_skip = 1
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     @property
     def view(self) -> View:

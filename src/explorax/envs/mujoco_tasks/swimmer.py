@@ -6,7 +6,6 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 from explorax.core.protocols import View
-from explorax.core.settings import check_types
 from explorax.envs.mujoco_tasks.model import asset, child, set_all, simulated_as
 from explorax.envs.mujoco_tasks.task import NOTHING, Ball, Moment, Rows
 
@@ -54,9 +53,6 @@ class SwimmerUndirected:
     success_return = None
     reads = "com"
     frame_skip = FRAME_SKIP
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     @property
     def view(self) -> View:

@@ -6,7 +6,6 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from explorax.core.protocols import View
-from explorax.core.settings import check_types
 from explorax.envs.mujoco_tasks.model import add_box, add_camera
 from explorax.envs.mujoco_tasks.swimmer import FRAME_SKIP, map_of, rllab_swimmer
 from explorax.envs.mujoco_tasks.task import Ball, Moment, Rows, rllab_start
@@ -59,9 +58,6 @@ class SwimmerGather:
     success_return = 1.0
     reads = "com"
     frame_skip = FRAME_SKIP
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     @property
     def view(self) -> View:

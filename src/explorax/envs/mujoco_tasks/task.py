@@ -9,9 +9,6 @@ import numpy as np
 from explorax.core.protocols import View
 
 HORIZON = 500  # control steps of an episode, in every paper that these tasks are from
-# How often a task wants more than positions and velocities, which cost nothing: "state" is these
-# alone, "com" also the centre of mass and its velocity, "contacts" also the forces of contacts.
-READINGS = ("state", "com", "contacts")
 Rows: TypeAlias = np.ndarray  # float64 [E, ...]
 NOTHING = np.zeros(0)  # the memory of a task that keeps none
 
@@ -51,7 +48,8 @@ class MuJoCoTask(Protocol):
 
     @property
     def reads(self) -> str:
-        """What `Moment` must hold: one of READINGS."""
+        """What `Moment` must hold: "state", positions and velocities, which cost nothing; "com",
+        also the centre of mass and its velocity; "contacts", also the forces of contacts."""
         ...
 
     @property

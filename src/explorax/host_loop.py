@@ -14,6 +14,9 @@ from explorax.core.pytree import pytree
 from explorax.loop import Actor, Learner, Training
 from explorax.ops import nonfinite
 
+# What a rollout holds of a step as the environments give it; () where they do not.
+_GIVEN = ("reward", "next_obs", "terminated", "truncated", "place", "true_reward")
+
 
 @pytree
 class _Noted:
@@ -79,35 +82,26 @@ def collect_on_host(
         noted, action, carry, key_env = act(noted, learner.agent, keys, percept, carry, np.int32(t))
         env_state, out = env.step(env_state, key_env, np.asarray(action))
         out = jax.tree.map(np.asarray, out)
+        row = {name: getattr(out, name) for name in _GIVEN}
         if given is None:
-            given = [_rows_like(leaf, agent.rollout_length) for leaf in _outcome(out)]
-        for rows, row in zip(given, _outcome(out), strict=True):
-            if not isinstance(row, tuple):
-                rows[t] = row
+            given = jax.tree.map(partial(_rows_like, agent.rollout_length), row)
+        for rows, leaf in zip(jax.tree.leaves(given), jax.tree.leaves(row), strict=True):
+            rows[t] = leaf
         percept = _percept(out)
     rollout = Rollout(
         noted.obs,
         noted.action,
-        *given[:4],
         first=noted.first,
-        bonus=np.zeros_like(given[0]),
+        bonus=np.zeros_like(given["reward"]),
         extras=noted.extras,
         carry=actor.carry,
-        place=given[4],
-        true_reward=given[5],
+        **given,
     )
     return Actor(env_state, percept, carry), rollout
 
 
-def _outcome(out: Step) -> tuple[Any, ...]:
-    """Return what a rollout holds of a step."""
-    return (
-        out.reward, out.next_obs, out.terminated, out.truncated, out.place, out.true_reward
-    )  # fmt: skip
-
-
-def _rows_like(leaf: Any, count: int) -> Any:
-    return leaf if isinstance(leaf, tuple) else np.empty((count, *leaf.shape), leaf.dtype)
+def _rows_like(count: int, leaf: np.ndarray) -> np.ndarray:
+    return np.empty((count, *leaf.shape), leaf.dtype)
 
 
 def _percept(out: Step) -> Percept:

@@ -105,12 +105,13 @@ def test_unreal_puts_the_same_stacks_together():
 
     @jax.jit
     def draw(rows):
-        kept = jax.tree.map(lambda leaf: leaf[0], unreal._rows(rows, stack))
+        channels = rows.obs.shape[-1] // stack
+        kept = jax.tree.map(lambda leaf: leaf[0], frames.newest(rows, channels))
         ring = replay.empty(kept, CAPACITY)
         rollouts = jax.tree.map(lambda leaf: leaf.reshape(-1, 4, *leaf.shape[1:]), rows)
 
         def add(ring, rollout):
-            return replay.add(ring, unreal._rows(rollout, stack)), None
+            return replay.add(ring, unreal._kept(rollout, ring)), None
 
         return agent._draw(jax.lax.scan(add, ring, rollouts)[0], jax.random.key(2), stack)
 

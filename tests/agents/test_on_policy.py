@@ -217,8 +217,8 @@ def test_rescaling_the_critic_leaves_its_predictions_alone():
     state, rollout = experience(agent, "continuous")
     seen = on_policy.features(agent, state, rollout.obs)
     target = 50.0 + 30.0 * rollout.reward
-    moved = critic._rescaled(state.critic, target)
-    assert abs(moved.mean - state.critic.mean) > 10.0
+    moved = critic.rescaled(state.critic, target)
+    assert abs(moved.scale.mean - state.critic.scale.mean) > 10.0
     value = jax.jit(partial(critic.values, agent))
     before, after = value(state.critic, seen), value(moved, seen)
     np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-4)

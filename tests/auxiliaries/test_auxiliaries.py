@@ -13,11 +13,11 @@ import pytest
 from explorax import loop
 from explorax.agents import A2C, UNREAL
 from explorax.auxiliaries import FeatureControl, PixelControl, RewardPrediction, ValueReplay
-from explorax.auxiliaries.auxiliary import About, Row, Scene
+from explorax.auxiliaries.auxiliary import About, Scene
 from explorax.auxiliaries.control import control_loss, dueling
 from explorax.bonuses import NoBonus
 from explorax.core.errors import Incompatible, InvalidSetting
-from explorax.core.protocols import Box, Discrete, Spec
+from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.core.pytree import replace
 from explorax.envs import CartPole, KeyDoor, MemoryMaze, PointMass
 from explorax.envs.task import Batched
@@ -33,7 +33,8 @@ def rows(seed=0, obs=(3, 5, 2), actions=3):
     lead = (STEPS + 1, DRAWS)
     done = rng.random(lead) < 0.3
     cut = rng.random(lead) < 0.5
-    return Row(
+    return Rollout(
+        next_obs=(),
         obs=jnp.asarray(rng.integers(0, 256, (*lead, *obs)), jnp.uint8),
         action=jnp.asarray(rng.integers(0, actions, lead), jnp.int32),
         reward=jnp.asarray(rng.integers(-1, 2, lead), jnp.float32),

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import OPTIMISED
 
 from explorax.ops.schedules import annealed
 
@@ -22,10 +23,17 @@ def test_annealed_follows_its_formula_and_then_stays(shape):
         np.testing.assert_allclose(at(jnp.int32(step)), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", CLOSED)
+@pytest.mark.parametrize(("start", "end"), [(1e-20, 1e20), (1e30, 1e-30)])
+def test_annealed_from_one_extreme_to_the_other_is_finite(shape, start, end):
+    at = jax.jit(annealed(start, end, 1000, shape))
+    found = np.asarray([at(jnp.int32(step)) for step in (0, 1, 500, 999, 1000)])
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[[0, -1]], [start, end], rtol=1e-5)
+    assert (np.diff(found) * np.sign(end - start) >= 0).all()
+
+
 # The tests' programs are compiled without optimisation, and the rounding is in the optimised ones.
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
-
-
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
 @pytest.mark.parametrize("env_steps", [7, 500, 1000, 3000, 10_000, 30_000, 40_000])
 def test_annealed_to_zero_is_zero_and_never_below(shape, env_steps):

@@ -12,6 +12,7 @@ from explorax.agents.actor_critic import State
 from explorax.agents.unrolling import Inputs, Targets
 from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import replace
+from explorax.ops.returns import normalised
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def loss(
     said, log_prob = unrolling.unrolled(settings, params, inputs, action)
     advantage = wanted.advantage
     if settings.normalize_advantages:
-        advantage = unrolling.normalised(advantage)
+        advantage = normalised(advantage)
     gain = (log_prob * advantage).mean()
     entropy = actor_critic.policy_of(params, said).entropy().mean()
     target = unrolling.in_units_of_heads(state, wanted.value)

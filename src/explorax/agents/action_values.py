@@ -12,17 +12,13 @@ from explorax.core.protocols import Box, Discrete, Key
 from explorax.nets.mlp import MLP
 
 
-class Settings(Protocol):
+class Settings(sight.Settings, Protocol):
     """The settings of an agent that concern this network."""
 
     @property
     def hidden(self) -> tuple[int, ...]: ...
     @property
     def activation(self) -> str: ...
-    @property
-    def encoder(self) -> str: ...
-    @property
-    def normalize_obs(self) -> bool: ...
 
 
 def network(settings: Settings, space: Discrete | Box, encoder: str | None = None) -> MLP:

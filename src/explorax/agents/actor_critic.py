@@ -23,10 +23,11 @@ from explorax.core.settings import check_types
 from explorax.nets.actor_critic import MEMORIES, ActorCritic, Said, empty_memory
 from explorax.nets.mlp import ACTIVATIONS
 from explorax.nets.visual import ENCODERS
-from explorax.ops.distributions import Categorical, Distribution, Gaussian
+from explorax.ops import popart
+from explorax.ops.distributions import Distribution, of_outputs
 from explorax.ops.moments import Moments
+from explorax.ops.schedules import annealed
 
-MIN_LOG_STD = math.log(1e-6)
 # What `--init-from` takes.
 HANDS_ON = ("params", "scale", "moments")
 
@@ -77,19 +78,10 @@ class Settings(Protocol):
 
 
 @pytree
-class Scale:
-    """The running size of the targets of each value head: heads predict (V − mean)/std."""
-
-    mean: Any  # [V]
-    std: Any  # [V]
-    rollouts: Any  # float32 []
-
-
-@pytree
 class State:
     params: Any  # {"network": ...}, and "log_std" [A] where actions are continuous
     optimizer: Any
-    scale: Scale
+    scale: popart.Scale
     moments: Moments  # of observations; of none where they are images
     action_like: Any  # zeros like an action; () where they are discrete
     env_steps: Any  # int32 []
@@ -134,11 +126,9 @@ def optimizer_of(settings: Settings) -> optax.GradientTransformation:
 
 def step_size(settings: Settings, env_steps: jax.Array) -> jax.Array:
     """Return the learning rate [], which falls to 0 over `decay_env_steps`."""
-    rate = jnp.float32(settings.learning_rate)
     if settings.decay_env_steps is None:
-        return rate
-    left = 1.0 - env_steps.astype(jnp.float32) / settings.decay_env_steps
-    return rate * jnp.maximum(left, 0.0)
+        return jnp.float32(settings.learning_rate)
+    return annealed(settings.learning_rate, 0.0, settings.decay_env_steps, "linear")(env_steps)
 
 
 def stepped(settings: Settings, state: State, params: Any, optimizer: Any, gradient: Any) -> Any:
@@ -180,7 +170,7 @@ def init(settings: Settings, key: Key, spec: Spec, minibatches: int = 1) -> Stat
     return State(
         params=params,
         optimizer=optimizer_of(settings).init(params),
-        scale=Scale(jnp.zeros(heads), jnp.ones(heads), jnp.float32(0)),
+        scale=popart.start(heads),
         moments=sight.moments(spec),
         action_like=action_like,
         env_steps=jnp.int32(0),
@@ -228,10 +218,7 @@ def seen(settings: Settings, state: State, obs: jax.Array) -> jax.Array:
 
 def policy_of(params: Any, said: Said) -> Distribution:
     """Return the policy's distribution."""
-    if "log_std" not in params:
-        return Categorical(said.policy)
-    log_std = jnp.maximum(params["log_std"], MIN_LOG_STD)
-    return Gaussian(said.policy, jnp.broadcast_to(log_std, said.policy.shape))
+    return of_outputs(said.policy, params.get("log_std"))
 
 
 def values(state: State, said: Said) -> Float[Array, "... V"]:

@@ -11,19 +11,18 @@ from explorax.agents.settings import Settings
 from explorax.core.protocols import Key
 from explorax.core.pytree import pytree, replace
 from explorax.nets.mlp import MLP
+from explorax.ops import popart
 
-TARGET_RATE = 0.3  # weight of a new batch in the critic's running target mean and deviation
+TARGET_RATE = 0.3  # weight of a new batch in the scale of the targets
 
 
 @pytree
 class Critic:
-    """A value function whose network predicts (V − mean)/std."""
+    """A value function whose network predicts V in units of its targets' scale."""
 
     params: Any
     optimizer: Any
-    mean: Any  # float32 [], running, of the targets
-    std: Any
-    batches: Any  # float32 [], fits so far
+    scale: popart.Scale  # of the targets, one head
 
 
 def value_net(settings: Settings, encoder: str | None) -> MLP:
@@ -34,36 +33,25 @@ def value_net(settings: Settings, encoder: str | None) -> MLP:
 def init(settings: Settings, key: Key, features: jax.Array, encoder: str | None) -> Critic:
     """Return a critic, 0 everywhere, of what is like `features`: images with an `encoder`."""
     params = value_net(settings, encoder).init(key, features)
-    zero, one = jnp.float32(0), jnp.float32(1)
-    return Critic(params, _optimizer(settings).init(params), zero, one, zero)
+    return Critic(params, _optimizer(settings).init(params), popart.start(1))
 
 
 def values(settings: Settings, critic: Critic, features: jax.Array) -> jax.Array:
     """Return V [...] at features [..., D], or at images."""
     net = value_net(settings, sight.encoder_of(settings, critic.params))
-    return critic.mean + critic.std * net.run(critic.params, features)[0][..., 0]
+    scale = critic.scale
+    return scale.mean[0] + scale.std[0] * net.run(critic.params, features)[0][..., 0]
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
     return optax.adam(settings.value_learning_rate)
 
 
-def _rescaled(critic: Critic, target: jax.Array) -> Critic:
-    """Return the critic with its target mean and deviation moved towards those of `target`, and
-    its output layer changed so that it predicts what it did (PopArt, van Hasselt et al. 2016,
-    arXiv 1602.07714, section 2.2)."""
-    rate = jnp.maximum(TARGET_RATE, 1.0 / (critic.batches + 1.0))
-    mean = critic.mean + rate * (target.mean() - critic.mean)
-    square = (1.0 - rate) * jnp.square(critic.std) + rate * jnp.square(target - mean).mean()
-    std = jnp.maximum(jnp.sqrt(square), 1e-6)
-    layer = critic.params["params"]["output"]
-    ratio = critic.std / std
-    output = {
-        "kernel": layer["kernel"] * ratio,
-        "bias": layer["bias"] * ratio + (critic.mean - mean) / std,
-    }
-    params = {"params": {**critic.params["params"], "output": output}}
-    return replace(critic, params=params, mean=mean, std=std, batches=critic.batches + 1.0)
+def rescaled(critic: Critic, target: jax.Array) -> Critic:
+    """Return the critic with its scale moved towards that of targets [T, E]."""
+    layers = critic.params["params"]
+    scale, output = popart.rescaled(critic.scale, layers["output"], target[..., None], TARGET_RATE)
+    return replace(critic, params={"params": {**layers, "output": output}}, scale=scale)
 
 
 def fit(settings: Settings, critic: Critic, features: jax.Array, target: jax.Array) -> Critic:
@@ -76,10 +64,10 @@ def fit(settings: Settings, critic: Critic, features: jax.Array, target: jax.Arr
     steps = target.shape[0]
     most = min(settings.value_minibatches, steps)
     count = next(k for k in range(most, 0, -1) if steps % k == 0)
-    critic = _rescaled(critic, target)
+    critic = rescaled(critic, target)
     net = value_net(settings, sight.encoder_of(settings, critic.params))
     optimizer = _optimizer(settings)
-    scaled = (target - critic.mean) / critic.std
+    scaled = (target - critic.scale.mean[0]) / critic.scale.std[0]
 
     def loss(params: Any, features: jax.Array, target: jax.Array) -> jax.Array:
         return 0.5 * jnp.square(net.run(params, features)[0][..., 0] - target).mean()

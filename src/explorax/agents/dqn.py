@@ -131,7 +131,7 @@ class DQN:
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
-                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ."
+                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ, A2C, PPO."
             )
         if self.behavior.needs_counts:
             raise Incompatible(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from explorax.agents import sight
+from explorax.agents import action_values, sight
 from explorax.core.protocols import Box, Discrete, Key, Metrics, Spec
 from explorax.nets.mlp import MLP
 from explorax.ops import mpo
@@ -17,17 +17,9 @@ Policy: TypeAlias = Gaussian | FullGaussian | Categorical
 MIN_STD = 1e-3
 
 
-class PolicySettings(Protocol):
+class PolicySettings(action_values.Settings, Protocol):
     """The settings of `MPO` that concern its policy; they are documented there."""
 
-    @property
-    def hidden(self) -> tuple[int, ...]: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def encoder(self) -> str: ...
-    @property
-    def normalize_obs(self) -> bool: ...
     @property
     def init_std(self) -> float: ...
     @property

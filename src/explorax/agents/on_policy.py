@@ -21,17 +21,15 @@ from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Box, Key, Metrics, Percept, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
-from explorax.nets.mlp import ACTIVATIONS, MLP, sees_images
+from explorax.nets.mlp import ACTIVATIONS, MLP
 from explorax.nets.visual import ENCODERS
-from explorax.ops import moments as running
-from explorax.ops.distributions import Categorical, Distribution, Gaussian
+from explorax.ops.distributions import Distribution, of_outputs
 from explorax.ops.moments import Moments
-from explorax.ops.returns import gae, lambda_returns
+from explorax.ops.returns import explained_variance, gae, lambda_returns, normalised
 
-MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
 # What `--init-from` takes. The bonus starts afresh, and with it the critic of it alone.
 HANDS_ON = (
-    "policy", "critic.params", "critic.mean", "critic.std", "critic.batches", "obs_moments"
+    "policy", "critic.params", "critic.scale", "obs_moments"
 )  # fmt: skip
 
 
@@ -136,10 +134,7 @@ def _distribution_and_latent(
     outputs = params["params"]["output"]["bias"].shape[0]
     net = policy_net(settings, outputs, sight.encoder_of(settings, params))
     out, latent = net.run(params, features)
-    if "log_std" not in policy:
-        return Categorical(out), latent
-    log_std = jnp.maximum(policy["log_std"], MIN_LOG_STD).reshape((1,) * (out.ndim - 1) + (-1,))
-    return Gaussian(out, jnp.broadcast_to(log_std, out.shape)), latent
+    return of_outputs(out, policy.get("log_std")), latent
 
 
 def act(
@@ -183,7 +178,7 @@ def prepare(settings: Settings, state: State, rollout: Rollout) -> Batch:
         bonus_advantage, bonus_target = _of_bonus(settings, state, rollout, seen, next_seen)
         advantage = advantage + settings.bonus_scale * bonus_advantage
     if settings.normalize_advantages:
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        advantage = normalised(advantage)
     action = rollout.action
     if "log_std" in state.policy:
         action = action.reshape(*value.shape, -1)
@@ -227,13 +222,12 @@ def finish(
 ) -> tuple[State, Metrics]:
     """Return the state with the critic fitted and the observations counted, and shared metrics.
 
-    Called last in `learn`. `explained_variance` is that of the critic before the fit; NaN where
-    the targets do not vary.
+    Called last in `learn`. `explained_variance` is that of the critic before the fit.
     """
-    error = jnp.var(batch.target - batch.value)
-    spread = jnp.var(batch.target)
-    explained = 1.0 - error / jnp.where(spread > 0.0, spread, jnp.nan)
-    metrics = {"explained_variance": explained, "value_mean": batch.value.mean()}
+    metrics = {
+        "explained_variance": explained_variance(batch.target, batch.value),
+        "value_mean": batch.value.mean(),
+    }
     if "log_std" in state.policy:
         metrics["policy_std"] = jnp.exp(state.policy["log_std"]).mean()
     critic = critics.fit(settings, state.critic, batch.features, batch.target)
@@ -241,8 +235,6 @@ def finish(
     if settings.bonus_discount is not None:
         bonus_critic = critics.fit(settings, bonus_critic, batch.features, batch.bonus_target)
         metrics["bonus_value_mean"] = critics.values(settings, bonus_critic, batch.features).mean()
-    moments = state.obs_moments
-    if settings.normalize_obs and not sees_images(state.policy["network"]):
-        moments = running.update(moments, rollout.obs)
+    moments = sight.noted(settings, state.obs_moments, state.policy["network"], rollout.obs)
     state = replace(state, critic=critic, bonus_critic=bonus_critic, obs_moments=moments)
     return state, metrics

@@ -12,6 +12,7 @@ from explorax.agents.unrolling import Inputs
 from explorax.core.errors import Incompatible, require
 from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import pytree, replace
+from explorax.ops.returns import normalised
 
 
 @pytree
@@ -136,7 +137,7 @@ class PPO:
         said, log_prob = unrolling.unrolled(self, params, batch.inputs, batch.action)
         advantage = batch.advantage
         if self.normalize_advantages:
-            advantage = unrolling.normalised(advantage)
+            advantage = normalised(advantage)
         log_ratio = log_prob - batch.log_prob
         ratio = jnp.exp(log_ratio)
         held = jnp.clip(ratio, 1.0 - self.clip, 1.0 + self.clip)

@@ -86,3 +86,12 @@ def seen(settings: Settings, moments: running.Moments, params: Any, obs: jax.Arr
     if sees_images(params):
         return obs
     return running.features(moments, obs, settings.normalize_obs)
+
+
+def noted(
+    settings: Settings, moments: running.Moments, params: Any, obs: jax.Array
+) -> running.Moments:
+    """Return the moments with observations [..., *obs_shape] added, where they are standardised."""
+    if settings.normalize_obs and not sees_images(params):
+        return running.update(moments, obs)
+    return moments

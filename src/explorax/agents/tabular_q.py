@@ -87,7 +87,7 @@ class TabularQ:
         if not isinstance(spec.action, Discrete):
             raise Incompatible(
                 f"TabularQ chooses among discrete actions, and these are continuous: {spec.action}."
-                " Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ."
+                " Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ, A2C, PPO."
             )
         cure = "DQN learns with a network instead of a table."
         shape = (finite.table_size(spec.obs, "TabularQ", self.max_states, cure), spec.action.n)

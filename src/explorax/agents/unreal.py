@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from explorax.agents import a2c, actor_critic, frames, unrolling
+from explorax.agents import a2c, actor_critic, experience, frames, unrolling
 from explorax.agents.a2c import A2C
 from explorax.agents.actor_critic import State
 from explorax.auxiliaries import PixelControl, RewardPrediction, ValueReplay
-from explorax.auxiliaries.auxiliary import About, Auxiliary, Row, Scene
+from explorax.auxiliaries.auxiliary import About, Auxiliary, Scene
 from explorax.core.errors import Incompatible, require
-from explorax.core.protocols import Discrete, Key, Metrics, Percept, Rescore, Rollout, Spec
+from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.pytree import replace
 from explorax.core.settings import check_types
 from explorax.ops import replay
@@ -99,7 +99,7 @@ class UNREAL:
             state,
             params=params,
             optimizer=actor_critic.optimizer_of(self.base).init(params),
-            replay=replay.empty(_row_of(spec), steps) if self.auxiliaries else (),
+            replay=_empty(spec, steps) if self.auxiliaries else (),
         )
 
     def carry(self, spec: Spec) -> Any:
@@ -120,9 +120,9 @@ class UNREAL:
         state = unrolling.rescaled(state, wanted.value)
         drawn: tuple[Any, ...] = ()
         if self.auxiliaries:
-            stack = frames.stack_of(state.replay, rollout)
-            state = replace(state, replay=replay.add(state.replay, _rows(rollout, stack)))
-            drawn = self._draw(state.replay, key, stack)
+            ring = replay.add(state.replay, _kept(rollout, state.replay))
+            state = replace(state, replay=ring)
+            drawn = self._draw(ring, key, frames.stack_of(ring, rollout))
 
         def loss(params: Any) -> tuple[jax.Array, Metrics]:
             total, metrics = a2c.loss(base, state, params, inputs, rollout, wanted)
@@ -141,7 +141,7 @@ class UNREAL:
 
     def _draw(
         self, ring: replay.Ring, key: Key, stack: int
-    ) -> tuple[Row, Row, jax.Array, jax.Array]:
+    ) -> tuple[Rollout, Rollout, jax.Array, jax.Array]:
         """Return (windows [L + 1, B], triples [3, B], which triples are known [B], whether there
         are windows [])."""
         key_windows, key_triples = jax.random.split(key)
@@ -158,8 +158,8 @@ class UNREAL:
         self,
         state: State,
         params: Any,
-        rows: Row,
-        triples: Row,
+        rows: Rollout,
+        triples: Rollout,
         known: jax.Array,
         full: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
@@ -175,16 +175,17 @@ class UNREAL:
                 metrics[f"{name}_{word}"] = jnp.where(full, value, jnp.nan)
         return total, metrics
 
-    def _scene(self, state: State, params: Any, rows: Row, triples: Row, known: jax.Array) -> Scene:
+    def _scene(
+        self, state: State, params: Any, rows: Rollout, triples: Rollout, known: jax.Array
+    ) -> Scene:
         base = self.base
-        code = params["network"]["params"]["policy"]["bias"].shape[0]
-        carry = actor_critic.empty_carry(base, self.windows, code)
+        network = actor_critic.network(base, params)
+        carry = actor_critic.empty_carry(base, self.windows, network.outputs)
         earlier = jnp.concatenate([jnp.zeros_like(rows.reward[:1]), rows.reward[:-1]])
         inputs = unrolling.inputs_from(base, state, rows, earlier, carry)
         said, _ = unrolling.unrolled(
             base, params, inputs, actor_critic.flat_action(state, rows.action)
         )
-        network = actor_critic.network(base, params)
         seen = actor_critic.seen(base, state, triples.obs)
         if base.bonus_discount is None:
             streams = (rows.reward + base.bonus_scale * rows.bonus)[..., None]
@@ -211,47 +212,23 @@ class UNREAL:
         )
 
 
-def _rows(rollout: Rollout, stack: int) -> Row:
-    return Row(
-        obs=rollout.obs[..., -(rollout.obs.shape[-1] // stack) :],  # of a stack the newest frame
-        action=rollout.action,
-        reward=rollout.reward,
-        bonus=rollout.bonus,
-        terminated=rollout.terminated,
-        truncated=rollout.truncated,
-        first=rollout.first,
-    )
+def _empty(spec: Spec, steps: int) -> replay.Ring:
+    """Return a replay whose rows have no successor: that of a step is the next row's."""
+    return replay.empty(replace(experience.row(spec), next_obs=()), steps)
 
 
-def _whole(rows: Row, stack: int) -> Row:
+def _kept(rollout: Rollout, ring: replay.Ring) -> Rollout:
+    """Return the rows as they are kept: without a successor, of a stack the newest frame."""
+    return frames.newest(replace(rollout, extras=(), carry=()), ring.data.obs.shape[-1])
+
+
+def _whole(rows: Rollout, stack: int) -> Rollout:
     """Return rows [T, B, ...] with whole stacks from kept ones [k − 1 + T, B, ...]."""
     if stack == 1:
         return rows
     kept, first = rows.obs.swapaxes(0, 1), rows.first.swapaxes(0, 1)
     rows = jax.tree.map(lambda leaf: leaf[stack - 1 :], replace(rows, obs=()))
     return replace(rows, obs=frames.stacked(kept, first, stack).swapaxes(0, 1))
-
-
-def _row_of(spec: Spec) -> Row:
-    """Return a step of all environments, as shapes."""
-
-    def like(shape: tuple[int, ...], dtype: Any) -> Any:
-        return jax.ShapeDtypeStruct((spec.num_envs, *shape), dtype)
-
-    seen = frames.frame_shape(spec) if is_image(spec.obs.shape) else spec.obs.shape
-    number, flag = like((), jnp.float32), like((), jnp.bool_)
-    action = like((), jnp.int32)
-    if not isinstance(spec.action, Discrete):
-        action = like(spec.action.shape, jnp.float32)
-    return Row(
-        obs=like(seen, spec.obs.dtype),
-        action=action,
-        reward=number,
-        bonus=number,
-        terminated=flag,
-        truncated=flag,
-        first=flag,
-    )
 
 
 def _names(auxiliaries: tuple[Auxiliary, ...]) -> list[str]:

@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from explorax.agents import actor_critic
-from explorax.agents.actor_critic import Scale, Settings, State
+from explorax.agents import actor_critic, sight
+from explorax.agents.actor_critic import Settings, State
 from explorax.core.protocols import Metrics, Rollout
 from explorax.core.pytree import pytree, replace
 from explorax.nets.actor_critic import Said
-from explorax.nets.mlp import sees_images
-from explorax.ops import moments as running
-from explorax.ops.returns import gae
+from explorax.ops import popart
+from explorax.ops.returns import explained_variance, gae
 
 VALUE_RATE = 0.1  # weight of a new rollout in the running mean and deviation of the targets
 
@@ -93,9 +92,9 @@ def next_values(settings: Settings, state: State, rollout: Rollout) -> Float[Arr
 
     Within an episode that is what the actor said one step later. Where time ran out, and after the
     last step, the network is asked, with the memory that the actor had then; where no environment
-    needs it, nothing is computed. After the last step it is asked of terminal states too, for a
-    stream that goes on over the ends of episodes; an earlier one has the value of the next
-    episode's start, with which that stream goes on.
+    needs it, nothing is computed, unless seeds are side by side. After the last step it is asked of
+    terminal states too, for a stream that goes on over the ends of episodes; an earlier one has the
+    value of the next episode's start, with which that stream goes on.
     """
     value = rollout.extras["value"]
     params, net = state.params, actor_critic.network(settings, state.params)
@@ -152,22 +151,11 @@ def targets(settings: Settings, state: State, rollout: Rollout) -> Targets:
 
 
 def rescaled(state: State, target: Float[Array, "T E V"]) -> State:
-    """Return the state with the value heads' mean and deviation moved towards those of `target`,
-    and the heads changed so that they predict what they did (PopArt, van Hasselt et al. 2016,
-    arXiv 1602.07714, section 2.2)."""
-    scale = state.scale
-    rate = jnp.maximum(VALUE_RATE, 1.0 / (scale.rollouts + 1.0))
-    mean = scale.mean + rate * (target.mean((0, 1)) - scale.mean)
-    apart = jnp.square(target - mean[None, None]).mean((0, 1))
-    std = jnp.maximum(jnp.sqrt((1.0 - rate) * jnp.square(scale.std) + rate * apart), 1e-6)
+    """Return the state with the value heads' scale moved towards that of `target`."""
     network = state.params["network"]["params"]
-    ratio = scale.std / std
-    head = {
-        "kernel": network["value"]["kernel"] * ratio[None],
-        "bias": network["value"]["bias"] * ratio + (scale.mean - mean) / std,
-    }
+    scale, head = popart.rescaled(state.scale, network["value"], target, VALUE_RATE)
     params = {**state.params, "network": {"params": {**network, "value": head}}}
-    return replace(state, params=params, scale=Scale(mean, std, scale.rollouts + 1.0))
+    return replace(state, params=params, scale=scale)
 
 
 def in_units_of_heads(state: State, value: Float[Array, "... V"]) -> Float[Array, "... V"]:
@@ -176,29 +164,23 @@ def in_units_of_heads(state: State, value: Float[Array, "... V"]) -> Float[Array
     return (value - state.scale.mean.reshape(*lead, -1)) / state.scale.std.reshape(*lead, -1)
 
 
-def normalised(advantage: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return advantages less their mean, divided by their deviation."""
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-
-
 def finish(
     settings: Settings, state: State, rollout: Rollout, wanted: Targets
 ) -> tuple[State, Metrics]:
     """Return the state with observations and steps counted, and shared metrics.
 
     Called last in `learn`. `explained_variance` is that of the first value head as it was when
-    acting; NaN where the targets do not vary.
+    acting.
     """
     target, value = wanted.value[..., 0], rollout.extras["value"][..., 0]
-    spread = jnp.var(target)
-    explained = 1.0 - jnp.var(target - value) / jnp.where(spread > 0.0, spread, jnp.nan)
-    metrics = {"explained_variance": explained, "value_mean": value.mean()}
+    metrics = {
+        "explained_variance": explained_variance(target, value),
+        "value_mean": value.mean(),
+    }
     if settings.bonus_discount is not None:
         metrics["bonus_value_mean"] = rollout.extras["value"][..., 1].mean()
     if "log_std" in state.params:
         metrics["policy_std"] = jnp.exp(state.params["log_std"]).mean()
-    moments = state.moments
-    if settings.normalize_obs and not sees_images(state.params["network"]):
-        moments = running.update(moments, rollout.obs)
+    moments = sight.noted(settings, state.moments, state.params["network"], rollout.obs)
     steps = state.env_steps + rollout.reward.size
     return replace(state, moments=moments, env_steps=steps), metrics

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import jax
 
-from explorax.core.protocols import Box, Discrete, Key, Metrics
+from explorax.core.protocols import Box, Discrete, Key, Metrics, Rollout
 from explorax.core.pytree import pytree
 
 
@@ -24,30 +24,15 @@ class About:
 
 
 @pytree
-class Row:
-    """A step as it is kept: each observation once, its successor is the next row's.
-
-    Of an episode's last observation nothing is kept: no row says what came after it.
-    """
-
-    obs: Any
-    action: Any
-    reward: Any  # extrinsic
-    bonus: Any  # as scored when it was new
-    terminated: Any
-    truncated: Any
-    first: Any
-
-
-@pytree
 class Scene:
     """What was replayed, and what the network says of it, as a function of what is being learned.
 
     Windows are L + 1 consecutive steps of B draws; the last is there for what follows the others.
-    The memory is empty where a window begins.
+    The memory is empty where a window begins. Rows have no `next_obs`: the next row has it, and of
+    an episode's last observation nothing is kept. Their bonus is as scored when they were new.
     """
 
-    rows: Row  # [L + 1, B, ...]
+    rows: Rollout  # [L + 1, B, ...]
     newest: Any  # [L + 1, B, ...], of each observation that is a stack of frames the last one
     latent: Any  # [L + 1, B, H]
     encoded: Any  # [L + 1, B, F]
@@ -57,7 +42,7 @@ class Scene:
     unknown: Any  # bool [L + 1, B, V], whether what follows counts and was not kept
     discounts: Any  # V numbers
     std: Any  # [V], the size of the returns, by which errors of values are divided
-    skewed: Row  # [3, N, ...], of which half end in a reward
+    skewed: Rollout  # [3, N, ...], of which half end in a reward
     skewed_encoded: Any  # [3, N, F]
     skewed_known: Any  # bool [N], whether the three belong together
 

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from explorax.auxiliaries.auxiliary import Row
 from explorax.core.errors import Incompatible
-from explorax.core.protocols import Box, Discrete
+from explorax.core.protocols import Box, Discrete, Rollout
 from explorax.ops.returns import lambda_returns
 
 
@@ -26,7 +25,7 @@ def dueling(value: Float[Array, "... K"], advantage: Float[Array, "... A K"]) ->
 
 
 def control_loss(
-    q: Float[Array, "L1 B A K"], change: Float[Array, "L B K"], rows: Row, discount: float
+    q: Float[Array, "L1 B A K"], change: Float[Array, "L B K"], rows: Rollout, discount: float
 ) -> Float[Array, ""]:
     """Return ½ Σ_k (R_k − Q_k(s_t, a_t))², the mean over steps.
 

@@ -75,5 +75,5 @@ class MLP(nn.Module):
 
 
 def sees_images(params: Any) -> bool:
-    """Return whether these are weights of an MLP with an encoder."""
+    """Return whether these are weights of a network with an encoder, which it calls `images`."""
     return "images" in params["params"]

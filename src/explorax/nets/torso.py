@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from explorax.nets.conv import Conv
-from explorax.nets.visual import STRIDED
+from explorax.nets.visual import he_normal, strided
 from explorax.ops.images import is_image
 
 
@@ -26,11 +25,9 @@ class Torso(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "N ..."]) -> Float[Array, "N F"]:
-        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+        init = he_normal()
         if is_image(self.shape):
-            for filters, size, stride in STRIDED["dqn"]:
-                conv = Conv(filters, size, stride, kernel_init=init)
-                x = jax.nn.relu(conv(x))
+            x = strided(x, "dqn")
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = jax.nn.relu(nn.Dense(width, kernel_init=init)(x))

@@ -16,9 +16,16 @@ _IMPALA = (16, 32, 32)  # filters of each section
 ENCODERS = (*STRIDED, "impala")
 
 
-def _weights() -> nn.initializers.Initializer:
+def he_normal() -> nn.initializers.Initializer:
     """Return normal weights of variance 2/inputs (He et al. 2015, arXiv 1502.01852, Eq. 10)."""
     return nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def strided(x: Float[Array, "N H W C"], encoder: str) -> Float[Array, "N h w F"]:
+    """Return images after the convolutions of STRIDED, for use within a module."""
+    for filters, size, stride in STRIDED[encoder]:
+        x = jax.nn.relu(Conv(filters, size, stride, kernel_init=he_normal())(x))
+    return x
 
 
 class Images(nn.Module):
@@ -40,9 +47,7 @@ class Images(nn.Module):
                 x = _Section(filters)(x)
             x = jax.nn.relu(x)
         else:
-            for filters, size, stride in STRIDED[self.encoder]:
-                conv = Conv(filters, size, stride, kernel_init=_weights())
-                x = jax.nn.relu(conv(x))
+            x = strided(x, self.encoder)
         return x.reshape(x.shape[0], -1)
 
 
@@ -52,7 +57,7 @@ class _Section(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "N H W C"]) -> Float[Array, "N h w F"]:
         def conv(x: jax.Array) -> jax.Array:
-            return Conv(self.filters, 3, same=True, kernel_init=_weights())(x)
+            return Conv(self.filters, 3, same=True, kernel_init=he_normal())(x)
 
         x = nn.max_pool(conv(x), (3, 3), (2, 2), "SAME")
         for _ in range(2):

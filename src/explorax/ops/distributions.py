@@ -16,6 +16,7 @@ from explorax.core.protocols import Key
 from explorax.core.pytree import pytree
 
 _LOG_2PI = math.log(2.0 * math.pi)
+MIN_LOG_STD = math.log(1e-6)  # rllab's min_std
 
 
 @pytree
@@ -179,3 +180,14 @@ class Categorical:
 
 Distribution: TypeAlias = Gaussian | Categorical
 AnyDistribution: TypeAlias = Distribution | FullGaussian
+
+
+def of_outputs(
+    out: Float[Array, "... A"], log_std: Float[Array, "..."] | None
+) -> Gaussian | Categorical:
+    """Return the policy that a network's outputs stand for: means with log deviations that do not
+    depend on the state, of as many numbers in any shape, or logits without any."""
+    if log_std is None:
+        return Categorical(out)
+    held = jnp.maximum(log_std, MIN_LOG_STD).reshape(-1)
+    return Gaussian(out, jnp.broadcast_to(held, out.shape))

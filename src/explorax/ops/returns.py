@@ -110,3 +110,14 @@ def retrace(
     decay = jnp.where(terminated | truncated, 0.0, discount * next_trace)
     delta = _bootstrap(reward, next_value, terminated, discount) - q_value
     return q_value + _suffix_sums(delta, decay)
+
+
+def normalised(advantage: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return advantages less their mean, divided by their deviation."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+
+def explained_variance(target: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, ""]:
+    """Return 1 − Var[target − value] / Var[target]; NaN where the targets do not vary."""
+    spread = jnp.var(target)
+    return 1.0 - jnp.var(target - value) / jnp.where(spread > 0.0, spread, jnp.nan)

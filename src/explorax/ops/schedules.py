@@ -17,13 +17,13 @@ def annealed(
     """Return the schedule from `start` at step 0 to `end` at step `env_steps`, where it stays.
 
     With p the share of the steps taken: "linear", start + (end − start) p; "cosine",
-    end + (start − end)(1 + cos πp)/2, `start` positive; "exponential", start (end/start)^p, both
-    positive. The schedules are optax's.
+    end + (start − end)(1 + cos πp)/2; "exponential", start (end/start)^p, both positive. The
+    schedules are optax's, asked so that no ratio of the ends overflows a float32.
     """
     if shape == "linear":
         schedule = optax.linear_schedule(start, end, env_steps)
     elif shape == "cosine":
-        schedule = optax.cosine_decay_schedule(start, env_steps, alpha=end / start)
+        schedule = _cosine(start, end, env_steps)
     else:
         schedule = _exponential(start, end, env_steps)
 
@@ -37,7 +37,11 @@ def annealed(
     return at
 
 
+def _cosine(start: float, end: float, env_steps: int) -> optax.Schedule:
+    share = optax.cosine_decay_schedule(1.0, env_steps)
+    return lambda step: end + (start - end) * share(step)
+
+
 def _exponential(start: float, end: float, env_steps: int) -> optax.Schedule:
-    """Return the schedule in logarithms, where no ratio of its ends overflows a float32."""
     logarithm = optax.linear_schedule(math.log(start), math.log(end), env_steps)
     return lambda step: jnp.exp(logarithm(step))

@@ -66,11 +66,15 @@ def hidden_state() -> tuple[Experiment, ...]:
 
 
 def labyrinth() -> tuple[Experiment, ...]:
-    """A maze in first person, in pixels: an LSTM alone, UNREAL, and bonuses."""
-    paid = _bonuses(1e-3, 10_000)
+    """A maze in first person, in pixels: an LSTM alone, UNREAL, each of its losses, and bonuses."""
+    losses = PixelControl(), FeatureControl(), RewardPrediction(), ValueReplay()
+    agents: tuple[Agent, ...] = (
+        UNREAL(windows=64),
+        *(UNREAL(windows=64, auxiliaries=(loss,)) for loss in losses),
+    )
     return (
-        *(Experiment("labyrinth/9", BASE, bonus, 300_000, 3, 64) for bonus in paid[:1] + paid[2:]),
-        Experiment("labyrinth/9", UNREAL(windows=64), NoBonus(), 300_000, 3, 64),
+        *(Experiment("labyrinth/9", BASE, b, 500_000, 3, 64) for b in _bonuses(1e-3, 10_000)),
+        *(Experiment("labyrinth/9", agent, NoBonus(), 500_000, 3, 64) for agent in agents),
     )
 
 

@@ -115,15 +115,38 @@ def test_the_reward_of_a_cell_is_the_mean_change_of_its_pixels():
                 np.testing.assert_allclose(found[t, :, row * 4 + column], want, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "cell"), [((84, 84, 3), 4), ((42, 42, 3), 4), ((5, 7, 2), 1)])
-def test_pixel_control_has_a_value_for_each_cell_and_action(shape, cell):
+@pytest.mark.parametrize(
+    ("shape", "cell", "cells", "grid"),
+    [
+        ((84, 84, 3), 4, (21, 21), (10, 10)),
+        ((42, 42, 3), 4, (10, 10), (4, 4)),
+        ((5, 7, 2), 1, (5, 7), (2, 3)),
+        ((4, 9, 1), 4, (1, 2), (1, 1)),
+    ],
+)
+def test_pixel_control_has_a_value_for_each_cell_and_action(shape, cell, cells, grid):
+    """A grid of n rows becomes 2n + 2: `grid` is the smallest that has the cells."""
+    from explorax.auxiliaries.pixel_control import _Head
+
     task = PixelControl(cell=cell)
     about = About(Box(shape, 0, 255, "uint8"), Discrete(3), latent=7, encoded=4)
     params = jax.jit(lambda key: task.init(key, about))(jax.random.key(0))
+    shapes = {name: leaf["kernel"].shape for name, leaf in params["params"].items()}
+    assert shapes == {"Dense_0": (7, 32 * grid[0] * grid[1]), "ConvTranspose_0": (4, 4, 32, 4)}
+
     drawn = rows(2, obs=shape)
-    loss, told = jax.jit(task.loss)(params, scene(drawn))
-    np.testing.assert_allclose(told["change"], task.changes(drawn.obs).mean(), rtol=1e-5)
-    assert 0 < loss < jnp.inf
+    given = scene(drawn)
+    latent = given.latent.reshape(-1, 7)
+    q = np.asarray(jax.jit(_Head(3, cells).apply)(params, latent))
+    assert q.shape == ((STEPS + 1) * DRAWS, 3, cells[0] * cells[1])
+    loss, told = jax.jit(task.loss)(params, given)
+    q = q.reshape(STEPS + 1, DRAWS, 3, -1)
+    want = slow_control_loss(q, np.asarray(task.changes(drawn.obs)), drawn, 0.9)
+    np.testing.assert_allclose(loss, want, rtol=1e-4)
+    rest = [(side - cell * n) // 2 for side, n in zip(shape, cells, strict=False)]
+    seen = np.asarray(drawn.obs) / 255.0
+    seen = seen[:, :, rest[0] : rest[0] + cell * cells[0], rest[1] : rest[1] + cell * cells[1]]
+    np.testing.assert_allclose(told["change"], np.abs(np.diff(seen, axis=0)).mean(), rtol=1e-5)
 
 
 def test_of_a_stack_of_frames_pixel_control_is_paid_for_the_newest():

@@ -222,7 +222,8 @@ def test_one_epoch_of_ppo_in_one_minibatch_is_a2c(name):
         strict=True,
     ):
         np.testing.assert_allclose(left, right, atol=2e-5, err_msg=str(path))
-        assert old.shape == left.shape
+        # Adam's first step is about the learning rate, in every array
+        assert np.abs(left - old).max() > 0.5 * a2c.learning_rate, path
     assert abs(float(told["kl"])) < 1e-6 and told["clipped"] == 0
 
 

@@ -186,4 +186,4 @@ def test_a_run_counts_where_the_walker_was(tmp_path):
     assert visits.shape == (5, 5) and visits.sum() == 512
     assert visits[1:4, 1:4].sum() == 512, "nobody stands in a wall"
     assert visits[1, 1] > 0
-    assert result is not None
+    assert path.parent == result.directory

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from gymnasium.wrappers import AtariPreprocessing
+from playing import KEY, play
 
 from explorax.cli import listing
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName
@@ -16,7 +17,6 @@ from explorax.core.protocols import Box, Discrete
 from explorax.envs.atari import AtariVector, in_pyramid
 from explorax.envs.suite import make, name_of
 
-KEY = jax.random.key(3)
 FIRE = 1
 # The first level's pyramid of Montezuma's Revenge, by the numbers of its rooms.
 PYRAMID = np.array(
@@ -27,12 +27,6 @@ PYRAMID = np.array(
         [15, 16, 17, 18, 19, 20, 21, 22, 23],
     ]
 )
-
-
-def play(env: Any, actions: Any) -> tuple[Any, np.ndarray, list[Any]]:
-    state, obs = env.reset(KEY)
-    rows = [env.step(state, KEY, np.asarray(action, np.int32))[1] for action in actions]
-    return state, obs, rows
 
 
 def by_gymnasium(id: str, index: int, num_envs: int, **settings: Any) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import followed, scanned
 
 from explorax.core.errors import InvalidSetting
 from explorax.envs import CartPoleSwingUp, PendulumSwingUp, PointMass, Reacher
@@ -59,17 +60,6 @@ def coordinates(task, state) -> np.ndarray:
     return np.stack([np.asarray(part) for part in parts], -1)
 
 
-def roll(task, state, actions):
-    """Return (states, rewards) after each of the actions [T, A]."""
-
-    def one(state, action):
-        state, reward, _ = task.step(state, jax.random.key(0), action)
-        return state, (state, reward)
-
-    run = jax.jit(lambda state, actions: jax.lax.scan(one, state, actions)[1])
-    return run(state, jnp.asarray(actions, jnp.float32))
-
-
 # What dm_control 1.0.50 under MuJoCo 3.17.0 gives from these positions and velocities with the
 # actions sin(0.07 t + i), i = 0, 1: the same after 10 and 100 steps, and the rewards' sums until
 # then. The second of each two meets the soft limit of the rail, the wrist or the walls.
@@ -102,7 +92,7 @@ def test_paths_are_the_suites(row):
     task, position, velocity, after_10, paid_10, after_100, paid_100 = row
     time = np.arange(100)[:, None]
     actions = np.sin(0.07 * time + np.arange(task.action.shape[0]))
-    path, rewards = roll(task, state_of(task, position, velocity), actions)
+    path, rewards, _ = followed(task, state_of(task, position, velocity), actions)
     ours = coordinates(task, path)
     np.testing.assert_allclose(ours[9], after_10, atol=2e-5)
     np.testing.assert_allclose(ours[99], after_100, atol=3e-4)
@@ -197,7 +187,7 @@ def test_equations_of_motion_of_the_cart_pole_are_lagranges():
 
 def test_energy_of_the_cart_pole_goes_into_friction_and_nowhere_else():
     task = CartPoleSwingUp()
-    path, _ = roll(task, state_of(task, [0.0, 1.0], [0.0, 0.0]), np.zeros((500, 1)))
+    path, _, _ = followed(task, state_of(task, [0.0, 1.0], [0.0, 0.0]), np.zeros((500, 1)))
 
     def energy(q, w):
         return cart_pole_lagrangian(q, w) + 2 * 0.1 * 9.81 * 0.5 * jnp.cos(q[1])
@@ -249,12 +239,12 @@ def test_pendulum_and_point_mass_follow_a_slow_loop():
     assert np.abs(np.asarray(moves)[:, :2]).max() < 0.29  # no wall is met
     for task, expected in ((PendulumSwingUp(), swings), (PointMass(), moves)):
         begin = ([1.0], [2.0]) if len(expected[0]) == 3 else ([0.05, -0.1], [0.1, 0.2])
-        path, _ = roll(task, state_of(task, *begin), actions[:, : task.action.shape[0]])
+        path, _, _ = followed(task, state_of(task, *begin), actions[:, : task.action.shape[0]])
         np.testing.assert_allclose(jax.jit(jax.vmap(task.observe))(path), expected, atol=2e-3)
 
 
 def test_a_mass_that_is_pushed_against_the_wall_rests_a_little_beyond_it():
-    path, _ = roll(PointMass(), state_of(PointMass(), [0.2, 0.0], [0.0, 0.0]),
+    path, _, _ = followed(PointMass(), state_of(PointMass(), [0.2, 0.0], [0.0, 0.0]),
                    np.tile([1.0, 0.0], (400, 1)))  # fmt: skip
     # where the limit carries the force of 0.1 N: R f = k d(r) r with R = (1 − d) / (d m)
     beyond = 0.0
@@ -348,17 +338,7 @@ def test_episodes_are_a_thousand_steps_of_pay_between_0_and_1(task, kind):
     actions = rng.uniform(-1, 1, (1001, 4, size))
     if kind == "constant":
         actions = np.broadcast_to(9.0 * rng.choice([-1, 1], (4, size)), actions.shape)
-
-    @jax.jit
-    def run(key, actions):
-        state, _ = env.reset(key)
-
-        def one(state, row):
-            return env.step(state, jax.random.fold_in(key, row[0]), row[1])
-
-        return jax.lax.scan(one, state, (jnp.arange(1001), actions))[1]
-
-    out = run(jax.random.key(0), jnp.asarray(actions, jnp.float32))
+    _, out = scanned(env, jnp.asarray(actions, jnp.float32))
     assert not out.terminated.any()
     ends = np.argwhere(np.asarray(out.truncated))
     np.testing.assert_array_equal(ends, [[999, lane] for lane in range(4)])
@@ -380,7 +360,7 @@ def test_actions_beyond_one_are_one():
     for task in TASKS:
         size = task.action.shape[0]
         begin = state_of(task, [0.1] * size, [0.2] * size)
-        far, near = (roll(task, begin, np.full((20, size), by)) for by in (-7.0, -1.0))
+        far, near = (followed(task, begin, np.full((20, size), by)) for by in (-7.0, -1.0))
         jax.tree.map(np.testing.assert_array_equal, far, near)
 
 

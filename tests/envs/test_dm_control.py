@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import dm_env
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from playing import KEY, followed, play
 
 from explorax.cli import main
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting, UnknownName
@@ -29,7 +31,6 @@ from explorax.envs.reacher import ReacherState
 from explorax.envs.suite import make, name_of
 
 theirs = adapter._suite()  # imported as it is where nothing is drawn
-KEY = jax.random.key(0)
 NUMBERS = itertools.count()
 
 
@@ -37,15 +38,6 @@ def load(id, seed):
     """Return a task of the suite as it comes, a dict for each observation."""
     domain, task = id.split("-")
     return theirs.load(domain, task, task_kwargs={"random": seed})
-
-
-def play(env, actions, key=KEY):
-    state, obs = env.reset(key)
-    rows = []
-    for action in actions:
-        state, out = env.step(state, KEY, action)
-        rows.append(out)
-    return state, obs, rows
 
 
 @pytest.mark.parametrize(
@@ -401,16 +393,12 @@ def test_our_task_of_that_name_is_the_suites(twin):
     for world, *place in zip(state.vector, q, v, strict=True):
         put(world.env.physics, *place)
 
-    def one(state, action):
-        state, reward, terminated = task.step(state, KEY, action)
-        return state, (task.observe(state), reward, terminated)
-
     begin = jax.tree.map(
         lambda *leaves: jnp.stack(leaves),
         *(our_state(task, *place) for place in zip(q, v, strict=True)),
     )
-    run = jax.jit(jax.vmap(lambda state, actions: jax.lax.scan(one, state, actions)[1], (0, 1), 1))
-    obs, reward, terminated = run(begin, actions)
+    path, reward, terminated = jax.vmap(partial(followed, task), (0, 1), 1)(begin, actions)
+    obs = jax.jit(jax.vmap(jax.vmap(task.observe)))(path)
     paid = 0.0
     for step in range(steps):
         state, out = env.step(state, KEY, actions[step])

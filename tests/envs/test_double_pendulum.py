@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import followed
 
 from explorax.envs import DoublePendulumSparse
 from explorax.envs.double_pendulum_sparse import PendulumState, pendulum_slope
@@ -49,20 +50,12 @@ def test_equations_of_motion_are_lagranges():
     np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=5e-3)
 
 
-def roll(task, state, actions):
-    def one(state, action):
-        state, reward, terminated = task.step(state, jax.random.key(0), action)
-        return state, (state, reward, terminated)
-
-    return jax.jit(lambda state, actions: jax.lax.scan(one, state, actions)[1])(state, actions)
-
-
 def at(q1: float, q2: float, w1: float = 0.0, w2: float = 0.0) -> PendulumState:
     return PendulumState(*jnp.asarray([q1, q2, w1, w2], jnp.float32))
 
 
 def test_energy_is_kept_without_torque():
-    path, _, _ = roll(DoublePendulumSparse(), at(2.0, -1.0), jnp.zeros((500, 1)))
+    path, _, _ = followed(DoublePendulumSparse(), at(2.0, -1.0), jnp.zeros((500, 1)))
     q = jnp.stack([path.angle1, path.angle2], -1)
     w = jnp.stack([path.omega1, path.omega2], -1)
     energies = np.asarray(jax.jit(jax.vmap(energy))(q, w))
@@ -88,7 +81,7 @@ def test_pay_is_within_one_metre_of_the_top():
 @pytest.mark.parametrize("constant", [True, False])
 def test_hardest_torque_stays_finite(constant):
     signs = np.ones(500) if constant else np.random.default_rng(0).choice([-1, 1], 500)
-    path, reward, _ = roll(
+    path, reward, _ = followed(
         DoublePendulumSparse(), at(0.0, 0.0), jnp.asarray(9.0 * signs[:, None], jnp.float32)
     )
     for leaf in jax.tree.leaves(path):

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from playing import KEY, play
 
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting, UnknownName
 from explorax.core.protocols import Box, Discrete
 from explorax.envs.gymnasium import GymnasiumVector
 from explorax.ops.finite import state_index
 
-KEY = jax.random.key(0)
 NUMBERS = itertools.count()
 
 
@@ -70,15 +70,6 @@ def fake():
     yield make
     for name in ids:
         del gymnasium.registry[name]
-
-
-def play(env, actions):
-    state, obs = env.reset(KEY)
-    rows = []
-    for action in actions:
-        state, out = env.step(state, KEY, action)
-        rows.append(out)
-    return state, obs, rows
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from playing import KEY, play
 
 import explorax as ex
 from explorax.cli import listing
@@ -15,14 +16,7 @@ from explorax.core.protocols import Box, Discrete
 from explorax.envs.minigrid import CODES, MiniGridVector
 from explorax.envs.suite import make, name_of
 
-KEY = jax.random.key(3)
 LEFT, RIGHT, FORWARD = 0, 1, 2
-
-
-def play(env: Any, actions: Any) -> tuple[Any, np.ndarray, list[Any]]:
-    state, obs = env.reset(KEY)
-    rows = [env.step(state, KEY, np.asarray(action, np.int32))[1] for action in actions]
-    return state, obs, rows
 
 
 def random_actions(steps: int, num_envs: int) -> np.ndarray:

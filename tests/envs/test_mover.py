@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import scanned
 
 from explorax.core.errors import InvalidSetting
 from explorax.envs import Mover
@@ -175,17 +176,7 @@ def test_a_hallway_pays_along_it_and_not_against_its_wall():
 
 def test_episodes_begin_at_rest_in_the_first_cell_and_end_after_a_hundred_steps():
     env = Batched(Mover("maze"), 4)
-
-    @jax.jit
-    def run(key):
-        state, obs = env.reset(key)
-
-        def one(state, t):
-            return env.step(state, jax.random.fold_in(key, t), jnp.ones((4, 2)))
-
-        return obs, jax.lax.scan(one, state, jnp.arange(205))[1]
-
-    first, out = run(jax.random.key(0))
+    first, out = scanned(env, jnp.ones((205, 4, 2)))
     assert first.shape == (4, 4)
     assert 0 < np.abs(first[:, :2]).max() < MARGIN
     np.testing.assert_array_equal(first[:, 2:], 0)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from playing import KEY, play, simulation, uniform
 
 from explorax.cli import main
 from explorax.core.errors import BadEnvironmentData, InvalidSetting, UnknownName
@@ -17,30 +18,11 @@ from explorax.envs import mujoco as registered
 from explorax.envs.mujoco_simulation import Simulation
 from explorax.envs.mujoco_tasks import HalfCheetahSparse
 from explorax.envs.mujoco_tasks.model import imported
-from explorax.envs.mujoco_tasks.task import HORIZON, MuJoCoTask
+from explorax.envs.mujoco_tasks.task import HORIZON
 from explorax.envs.mujoco_vector import MuJoCoVector, task_names
 from explorax.envs.suite import make, name_of
 
 mujoco = imported()
-KEY = jax.random.key(0)
-
-
-def simulation(task: MuJoCoTask, worlds: int = 3, threads: int | None = 2) -> Simulation:
-    generators = [np.random.default_rng(seed) for seed in range(worlds)]
-    return Simulation("mujoco:Test", task, generators, threads)
-
-
-def actions(steps: int, worlds: int, size: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (steps, worlds, size))
-
-
-def play(env: Any, chosen: np.ndarray, key: Any = KEY) -> tuple[Any, Any, list[Any]]:
-    state, obs = env.reset(key)
-    rows = []
-    for action in chosen:
-        state, out = env.step(state, KEY, action.astype(np.float32))
-        rows.append(out)
-    return state, obs, rows
 
 
 @pytest.fixture
@@ -55,7 +37,7 @@ def gymnasium_cheetah(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_half_cheetah_moves_as_gymnasiums_does(gymnasium_cheetah: Any) -> None:
     ours, theirs = simulation(HalfCheetahSparse()), gymnasium_cheetah
     assert theirs.dt == ours.task.frame_skip * ours.model.opt.timestep == 0.05
-    for action in actions(60, 3, 6):
+    for action in uniform(60, 3, 6):
         now = ours.moment()
         ours.advance(action)
         told = ours.observe()
@@ -72,7 +54,7 @@ def test_half_cheetah_goes_on_as_gymnasiums_does(
     ours, theirs = simulation(HalfCheetahSparse(), 1), gymnasium_cheetah
     now = ours.moment()
     theirs.set_state(now.qpos[0], now.qvel[0])
-    for action in actions(20, 1, 6):
+    for action in uniform(20, 1, 6):
         ours.advance(action)
         obs, *_ = theirs.step(action[0])
         np.testing.assert_allclose(ours.observe()[0], obs, rtol=0, atol=1e-9)
@@ -83,7 +65,7 @@ def test_half_cheetah_of_rllab_is_the_simulator_stepped_once() -> None:
     data = [mujoco.MjData(ours.model) for _ in range(2)]
     for row, each in enumerate(data):
         each.qpos[:], each.qvel[:] = ours.moment().qpos[row], ours.moment().qvel[row]
-    for action in actions(40, 2, 6):
+    for action in uniform(40, 2, 6):
         ours.advance(action)
         for row, each in enumerate(data):
             each.qacc_warmstart[:] = 0.0
@@ -127,7 +109,7 @@ def test_what_it_says_of_itself_and_gives(name: str) -> None:
     assert isinstance(env, MuJoCoVector) and not env.traceable
     assert (spec.num_envs, spec.max_episode_steps) == (3, HORIZON)
     size = spec.action.shape[0]
-    _, first, rows = play(env, actions(2, 3, size))
+    _, first, rows = play(env, uniform(2, 3, size))
     for out in rows:
         assert first.shape == out.obs.shape == out.next_obs.shape == (3, *spec.obs.shape)
         assert first.dtype == out.obs.dtype == out.next_obs.dtype == out.reward.dtype == np.float32
@@ -140,7 +122,7 @@ def test_what_it_says_of_itself_and_gives(name: str) -> None:
 @pytest.mark.parametrize("name", task_names())
 def test_the_same_key_gives_the_same_episodes(name: str) -> None:
     env: Any = make(f"mujoco:{name}", 3)
-    chosen = actions(5, 3, env.spec.action.shape[0])
+    chosen = uniform(5, 3, env.spec.action.shape[0])
     _, obs, rows = play(env, chosen)
     _, obs_again, rows_again = play(env, chosen)
     np.testing.assert_array_equal(obs, obs_again)
@@ -156,7 +138,7 @@ def test_neither_threads_nor_neighbours_change_a_world(name: str) -> None:
     env: Any = make(f"mujoco:{name}", 1)
     task = env.task
     many, few = simulation(task, 5, 4), simulation(task, 2, 1)
-    for action in actions(25, 5, len(many.low)):
+    for action in uniform(25, 5, len(many.low)):
         reward, ends = many.advance(action)
         reward_of_few, ends_of_few = few.advance(action[:2])
         np.testing.assert_array_equal(reward[:2], reward_of_few)
@@ -166,7 +148,7 @@ def test_neither_threads_nor_neighbours_change_a_world(name: str) -> None:
 
 def test_the_time_limit_truncates_and_opens_another_episode() -> None:
     env = MuJoCoVector(HalfCheetahSparse(), 2)
-    state, first, rows = play(env, actions(HORIZON + 1, 2, 6))
+    state, first, rows = play(env, uniform(HORIZON + 1, 2, 6))
     assert not any(row.terminated.any() for row in rows)
     np.testing.assert_array_equal([row.truncated.all() for row in rows], [0] * 499 + [1, 0])
     np.testing.assert_array_equal([row.truncated.any() for row in rows], [0] * 499 + [1, 0])
@@ -177,7 +159,7 @@ def test_the_time_limit_truncates_and_opens_another_episode() -> None:
     # the true successor: what a world that goes on without a limit comes to
     seeds = np.asarray(jax.random.bits(KEY, (2,), "uint32"))
     free = Simulation("", env.task, [np.random.default_rng(int(seed)) for seed in seeds])
-    for action in actions(HORIZON, 2, 6).astype(np.float32):
+    for action in uniform(HORIZON, 2, 6).astype(np.float32):
         free.advance(action.astype(np.float64))
     np.testing.assert_array_equal(last.next_obs, free.observe().astype(np.float32))
     assert state.vector.steps.tolist() == [1, 1]
@@ -221,11 +203,11 @@ def test_what_is_refused(name: str, error: type[Exception], told: str) -> None:
 def test_a_broken_world_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves a file with its remarks
     env = MuJoCoVector(HalfCheetahSparse(), 3)
-    state, _, _ = play(env, actions(4, 3, 6))
+    state, _, _ = play(env, uniform(4, 3, 6))
     state.vector.state[1, 12] = 1e12
     with pytest.raises(BadEnvironmentData, match="environment 1, step 5: MuJoCo found"):
         env.step(state, KEY, np.zeros((3, 6), np.float32))
-    state, _, _ = play(env, actions(1, 3, 6))
+    state, _, _ = play(env, uniform(1, 3, 6))
     bad = np.zeros((3, 6), np.float32)
     bad[2, 0] = np.nan
     with pytest.raises(BadEnvironmentData, match="environment 2: the agent's action"):
@@ -246,9 +228,9 @@ def test_without_mujoco_the_message_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_a_picture_shows_what_moves() -> None:
     env = MuJoCoVector(HalfCheetahSparse(), 2, render=True)
-    state, _, _ = play(env, actions(1, 2, 6))
+    state, _, _ = play(env, uniform(1, 2, 6))
     frames = [env.draw(state, 1)]
-    for action in actions(20, 2, 6).astype(np.float32):
+    for action in uniform(20, 2, 6).astype(np.float32):
         state, _ = env.step(state, KEY, action)
     frames.append(env.draw(state, 1))
     assert all(frame.shape == (240, 320, 3) and frame.dtype == np.uint8 for frame in frames)

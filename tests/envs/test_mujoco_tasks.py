@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playing import simulation, uniform
 
 from explorax.envs.mujoco_simulation import Simulation
 from explorax.envs.mujoco_tasks import (
@@ -20,14 +21,6 @@ from explorax.envs.mujoco_tasks.model import imported
 from explorax.envs.mujoco_tasks.task import HORIZON, MuJoCoTask
 
 mujoco = imported()
-
-
-def simulation(task: MuJoCoTask, worlds: int = 3) -> Simulation:
-    return Simulation("test", task, [np.random.default_rng(seed) for seed in range(worlds)])
-
-
-def actions(steps: int, worlds: int, size: int) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1, 1, (steps, worlds, size))
 
 
 def alone(worlds: Simulation, row: int, action: Any = 0.0) -> Any:
@@ -75,7 +68,7 @@ def test_the_walker_is_paid_for_speed_or_beyond_a_metre() -> None:
     for worlds in (dense, sparse):
         worlds.state[:, 1] = [0.0, 1.5]  # x
     paid = np.zeros(2)
-    for action in actions(15, 2, 6):
+    for action in uniform(15, 2, 6):
         reward, ends = dense.advance(action)
         paid, ends_too = sparse.advance(action)
         for row in range(2):
@@ -118,7 +111,7 @@ def test_the_undirected_swimmer_is_paid_for_speed_and_beyond_the_finish() -> Non
     assert not worlds.moment().qpos.any() and not worlds.moment().qvel.any()  # always from rest
     worlds.state[1, 1] = 1.6
     reward = np.zeros(2)
-    for action in actions(10, 2, 2):
+    for action in uniform(10, 2, 2):
         reward, terminated = worlds.advance(action)
         for row in range(2):
             speed = math.hypot(*drift(worlds, row)[:2])
@@ -200,7 +193,7 @@ def test_the_gatherer_takes_apples_and_bombs_and_is_done_when_none_is_left() -> 
 
 def test_the_gatherer_observes_itself_and_its_sensors() -> None:
     worlds = simulation(SwimmerGather(), 2)
-    for action in actions(10, 2, 2):
+    for action in uniform(10, 2, 2):
         worlds.advance(action)
     for row in range(2):
         data = alone(worlds, row)
@@ -226,7 +219,7 @@ def test_the_ants_body_is_rllabs_and_its_observation_beside_the_simulators() -> 
     assert model.actuator_ctrlrange.tolist() == [[-150, 150]] * 8
     np.testing.assert_allclose(worlds.moment().qpos[:, 2], 0.55, atol=0.05)
     touched = 0
-    for action in actions(40, 2, 8):
+    for action in uniform(40, 2, 8):
         reward, terminated = worlds.advance(action)
         for row in range(2):
             data = alone(worlds, row, action[row])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import scanned
 
 from explorax.core.errors import InvalidSetting
 from explorax.envs import MultiGoal
@@ -76,18 +77,8 @@ def test_goals_are_counted_within_one():
 @pytest.mark.parametrize(("reward", "limit"), [("release", 30), ("paper", 20)])
 def test_episodes_end_at_a_goal_in_the_release_and_in_time_else(reward, limit):
     env = Batched(MultiGoal(reward), 3)
-    directions = np.array([[1.0, 0.0], [0.0, -0.5], [0.0, 0.0]])  # to a goal, slowly, nowhere
-
-    @jax.jit
-    def run(key):
-        state, obs = env.reset(key)
-
-        def one(state, t):
-            return env.step(state, jax.random.fold_in(key, t), jnp.asarray(directions, jnp.float32))
-
-        return obs, jax.lax.scan(one, state, jnp.arange(limit))[1]
-
-    first, out = run(jax.random.key(0))
+    directions = jnp.array([[1.0, 0.0], [0.0, -0.5], [0.0, 0.0]])  # to a goal, slowly, nowhere
+    first, out = scanned(env, jnp.tile(directions, (limit, 1, 1)))
     terminated, truncated = np.asarray(out.terminated), np.asarray(out.truncated)
     if reward == "paper":
         np.testing.assert_array_equal(first, np.zeros((3, 2)))

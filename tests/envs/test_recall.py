@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import scanned
 
 from explorax.core.errors import InvalidSetting
 from explorax.envs import ProbeRecall
@@ -58,17 +59,7 @@ def test_memory_is_paid_and_nothing_else(delay, continuous):
 
 def test_signs_are_as_likely_and_episodes_end_on_time():
     env = Batched(ProbeRecall(2), 500)
-
-    @jax.jit
-    def run(key):
-        state, first = env.reset(key)
-
-        def one(state, t):
-            return env.step(state, jax.random.fold_in(key, t), jnp.ones(500, jnp.int32))
-
-        return first, jax.lax.scan(one, state, jnp.arange(6))[1]
-
-    first, out = run(jax.random.key(0))
+    first, out = scanned(env, jnp.ones((6, 500), jnp.int32))
     assert sorted(set(np.asarray(first)[:, 0])) == [-1.0, 1.0]
     assert abs(np.asarray(first)[:, 0].mean()) < 0.15
     np.testing.assert_array_equal(np.asarray(out.terminated)[:, 0], [0, 0, 1, 0, 0, 1])

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from playing import scanned
 
 import explorax.envs as envs
 from explorax.core.errors import InvalidSetting
@@ -46,19 +47,7 @@ def random_actions(space: Discrete | Box, seed: int, shape: tuple[int, ...]) -> 
 def roll(env: Batched, seed: int, steps: int):
     """Return (first obs [E, ...], steps [T, E, ...], actions [T, E, ...])."""
     actions = random_actions(env.spec.action, seed, (steps, env.num_envs))
-
-    @jax.jit
-    def run(key, actions):
-        state, obs = env.reset(jax.random.fold_in(key, 0))
-        inputs = (jnp.arange(1, steps + 1), actions)
-
-        def one(state, row):
-            return env.step(state, jax.random.fold_in(key, row[0]), row[1])
-
-        return obs, jax.lax.scan(one, state, inputs)[1]
-
-    obs, out = run(jax.random.key(seed), actions)
-    return obs, out, actions
+    return *scanned(env, actions, jax.random.key(seed)), actions
 
 
 @pytest.mark.parametrize("name", NAMES)

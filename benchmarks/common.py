@@ -38,9 +38,11 @@ def machine() -> str:
     )
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """Return the table in Markdown, with a newline at its end."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def write(
@@ -53,10 +55,9 @@ def write(
 ) -> None:
     """Print the table and write it to results/`name`.md; `second` is (text, columns, rows)."""
     lines = [f"# {title}", "", f"Command: `python benchmarks/{name}.py`. Machine: {machine()}."]
-    lines += [notes, "", *_table(columns, rows)]
+    text = "\n".join([*lines, notes, "", table(columns, rows)])
     if second is not None:
-        lines += ["", second[0], "", *_table(*second[1:])]
-    text = "\n".join(lines) + "\n"
+        text += f"\n{second[0]}\n\n{table(*second[1:])}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)
     print(text)

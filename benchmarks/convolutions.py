@@ -8,7 +8,6 @@ from typing import Any
 import common
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from explorax.nets.visual import STRIDED, Images
@@ -54,7 +53,7 @@ def main() -> None:
         rows.append(
             [f"{encoder}, {ROWS} frames of {side} × {side} × {channels}"]
             + [f"{each:.0f}" for each in (*theirs, *ours)]
-            + [f"{np.divide(theirs[1], ours[1]):.1f}"]
+            + [f"{theirs[1] / ours[1]:.1f}"]
         )
     common.write(
         "convolutions",

@@ -71,7 +71,15 @@ DRAWN = {
     "mpo_ablation": {"cart_pole_swing_up": {"returns": "mpo-ablation"}},
 }
 
-REFERENCE = {"auxiliary_losses": 1}  # preset: which of its agents the others are measured by
+REFERENCE = {"auxiliary_losses": 1, "labyrinth": 0}  # preset: which run the others are measured by
+FEW = {
+    "hidden_state",
+    "labyrinth",
+    "doorkey",
+    "montezuma",
+    "mpo_dm_control",
+    "mujoco_sparse",
+}  # whose seeds are shown
 
 
 def draw(done: Comparison, env: str | None, names: dict[str, str]) -> None:
@@ -124,18 +132,18 @@ def pay_table(done: Comparison) -> str:
         if run.bonus != "NoBonus()":
             mean = late["bonus_mean"].mean()
             paid.setdefault(run.bonus, {})[run.env] = f"{mean:.1e}"
-    lines = [["bonus", *envs], ["---"] * (1 + len(envs))]
-    lines += [
-        [f"`{brief(parse(bonus))}`", *(own.get(env, "—") for env in envs)]
-        for bonus, own in paid.items()
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return common.table(
+        ["bonus", *envs],
+        [
+            [f"`{brief(parse(bonus))}`", *(own.get(env, "—") for env in envs)]
+            for bonus, own in paid.items()
+        ],
+    )
 
 
 def goals_table(done: Comparison) -> str:
     """Return how many of the four goals the episodes of each seed's final policy end at."""
-    lines = [["environment", "agent", "actions", "episodes", "goals of each seed", "mean"],
-             ["---"] * 6]  # fmt: skip
+    lines = []
     for run in done.runs:
         for greedy, episodes in ((False, 10), (False, 40), (True, 40)):
             found = evaluate(run.path, episodes=episodes, greedy=greedy)
@@ -145,7 +153,8 @@ def goals_table(done: Comparison) -> str:
                  "greedy" if greedy else "sampled", str(episodes), " ".join(map(str, goals)),
                  f"{np.mean(goals):.1f}"]
             )  # fmt: skip
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    columns = ["environment", "agent", "actions", "episodes", "goals of each seed", "mean"]
+    return common.table(columns, lines)
 
 
 def area_table(done: Comparison) -> str:
@@ -158,14 +167,15 @@ def area_table(done: Comparison) -> str:
     more = areas[True] - areas[False]
     interval = bootstrap((more,), np.mean, rng=np.random.default_rng(0)).confidence_interval
     told = [("pretrained", areas[True]), ("from scratch", areas[False]), ("difference", more)]
-    lines = [["mean return over the whole training", "mean", "of each seed"], ["---"] * 3]
-    lines += [
-        [name, f"{each.mean():.1f}", " ".join(f"{value:.1f}" for value in each)]
-        for name, each in told
-    ]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text = common.table(
+        ["mean return over the whole training", "mean", "of each seed"],
+        [
+            [name, f"{each.mean():.1f}", " ".join(f"{value:.1f}" for value in each)]
+            for name, each in told
+        ],
+    )
     return (
-        f"{text}\n\nThe difference's mean has a 95 % interval (bootstrap over seeds, BCa) of "
+        f"{text}\nThe difference's mean has a 95 % interval (bootstrap over seeds, BCa) of "
         f"{interval.low:.1f} to {interval.high:.1f}.\n"
     )
 
@@ -185,12 +195,29 @@ def steps_table(done: Comparison, reference: int) -> str:
         float(np.min(at[curve >= level], initial=np.inf))
         for at, curve in zip(steps, smooth, strict=True)
     ]
-    lines = [["agent", f"env steps to a return of {level:.1f}", "ratio"], ["---"] * 3]
+    lines = []
     for name, after in zip(name_runs(done.runs), needed, strict=True):
         ratio = needed[reference] / after
         told = [f"{after:,.0f}", f"{ratio:.2f}"] if np.isfinite(after) else ["not reached", "—"]
-        lines.append([name.agent, *told])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        lines.append([name.method, *told])
+    return common.table(["", f"env steps to a return of {level:.1f}", "ratio"], lines)
+
+
+def seeds_table(done: Comparison) -> str:
+    """Return each seed's late return, its first success, and what a step was paid late."""
+    lines = []
+    for run, name in zip(done.runs, name_runs(done.runs), strict=True):
+        metrics: Any = run.metrics
+        late = metrics[metrics["env_steps"] > 0.9 * metrics["env_steps"].max()].groupby("seed")
+        first = metrics.groupby("seed")["first_success_env_steps"].max()
+        succeeded = ["—"]  # not every environment says what success is
+        if (run.config["spec"] or {}).get("success_return") is not None:
+            succeeded = [f"{each:,.0f}" if each > 0 else "never" for each in first]
+        paid = f"{late['bonus_mean'].mean().mean():.1e}" if name.has_bonus else "—"
+        returns = ", ".join(f"{each:.3g}" for each in late["return_mean"].mean())
+        lines.append([f"`{name.env}`", name.method, returns, ", ".join(succeeded), paid])
+    columns = ["environment", "", "mean return", "first success (env steps)", "paid per step"]
+    return common.table(columns, lines)
 
 
 def main(root: str, presets: list[str]) -> None:
@@ -210,8 +237,9 @@ def main(root: str, presets: list[str]) -> None:
             text += "\n" + area_table(done)
         if preset in REFERENCE:
             text += "\nEnv steps to the final return of the agent with a memory alone, and its own "
-            text += "divided by them:\n\n"
-            text += steps_table(done, REFERENCE[preset])
+            text += f"divided by them:\n\n{steps_table(done, REFERENCE[preset])}"
+        if preset in FEW:
+            text += f"\nEach seed, in the last tenth of training:\n\n{seeds_table(done)}"
         (common.RESULTS / f"{preset}.md").write_text(text)
         print(text)
         for env, names in DRAWN[preset].items():

@@ -22,7 +22,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "benchmarks/results/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 # What is not walked through when pages are looked for.
-exclude_patterns = [".*", "site", "runs", "dist", "src", "tests", "examples", "**/__pycache__"]
+exclude_patterns = [".*", "site", "runs", "dist", "src", "tests*", "examples", "**/__pycache__"]
 
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 4  # links to headings, `#known-failures`, as where Markdown is read

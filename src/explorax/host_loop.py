@@ -105,7 +105,7 @@ def _rows_like(count: int, leaf: np.ndarray) -> np.ndarray:
 
 
 def _percept(out: Step) -> Percept:
-    """Return what `loop` makes of a step, in NumPy: JAX takes longer outside a compiled program."""
+    """Return `loop.percept_of`, in NumPy: JAX takes longer outside a compiled program."""
     done = out.terminated | out.truncated
     reward: Any = np.where(done, np.float32(0), out.reward)
     return Percept(out.obs, reward, done)

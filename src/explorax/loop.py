@@ -126,7 +126,8 @@ def row_of(percept: Percept, action: Any, out: Step, extras: Any) -> Rollout:
     )
 
 
-def _percept(out: Step) -> Percept:
+def percept_of(out: Step) -> Percept:
+    """Return what the agent perceives after a step."""
     done = out.terminated | out.truncated
     return Percept(out.obs, jnp.where(done, 0.0, out.reward), done)
 
@@ -139,7 +140,7 @@ def collect_on_device(
     def one(actor: Actor, t: jax.Array) -> tuple[Actor, Rollout]:
         action, carry, extras, key_env = _act(agent, learner, actor.percept, actor.carry, t)
         env_state, out = env.step(actor.env, key_env, action)
-        return Actor(env_state, _percept(out), carry), row_of(actor.percept, action, out, extras)
+        return Actor(env_state, percept_of(out), carry), row_of(actor.percept, action, out, extras)
 
     carry = actor.carry
     actor, rollout = jax.lax.scan(one, actor, jnp.arange(agent.rollout_length))

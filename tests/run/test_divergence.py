@@ -78,7 +78,7 @@ def test_the_first_quantity_of_the_agent_is_named(what: str, named: str, tmp_pat
     assert meta["nonfinite"] == {"3": named, "4": named}
     assert meta["diverged"] == {"3": 120, "4": 120}
     assert f"{named} of seed 3 was not finite at 120 env steps" in said
-    assert "Lower Stumbler's rate, or the bonus's scale." in said
+    assert "Lower the agent's steps, or the bonus's scale." in said
 
 
 def test_metrics_that_have_nothing_to_say_stop_nothing(tmp_path: Path) -> None:

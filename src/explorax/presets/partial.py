@@ -22,6 +22,7 @@ from explorax.core.protocols import Agent, Bonus
 from explorax.densities import CTS
 from explorax.encoders import AgentLatent
 from explorax.presets.experiment import Experiment
+from explorax.presets.papers import information_gain
 
 _MAZE = "memory_maze/9"
 _RECURRENT = A2C(memory="lstm", sees_last=True, learning_rate=2e-3)
@@ -31,7 +32,7 @@ def _bonuses(eta: float, pool_size: int) -> tuple[Bonus, ...]:
     """Return none, VIME on what is seen and on what the agent made of it, RND and ICM."""
     return (
         NoBonus(),
-        Scale(MedianRatio(VIME(pool_size=pool_size)), eta),
+        information_gain(eta, pool_size),
         Scale(MedianRatio(VIME(pool_size=pool_size, latent=AgentLatent())), eta),
         Scale(RunningStd(RND()), 10 * eta),
         Scale(RunningStd(ICM()), 10 * eta),
@@ -73,8 +74,8 @@ def labyrinth() -> tuple[Experiment, ...]:
         *(UNREAL(windows=64, auxiliaries=(loss,)) for loss in losses),
     )
     return (
-        *(Experiment("labyrinth/9", BASE, b, 500_000, 3, 64) for b in _bonuses(1e-3, 10_000)),
-        *(Experiment("labyrinth/9", agent, NoBonus(), 500_000, 3, 64) for agent in agents),
+        *(Experiment("labyrinth/9", BASE, b, 300_000, 3, 64) for b in _bonuses(1e-3, 10_000)),
+        *(Experiment("labyrinth/9", agent, NoBonus(), 300_000, 3, 64) for agent in agents),
     )
 
 
@@ -83,7 +84,7 @@ def doorkey() -> tuple[Experiment, ...]:
     agent = PPO(hidden=(128,), rollout_length=128)
     paid = (
         NoBonus(),
-        Scale(MedianRatio(VIME(pool_size=20_000)), 1e-3),
+        information_gain(1e-3, 20_000),
         Scale(RunningStd(RND()), 1e-2),
         Scale(HashCount(), 1e-2),
     )

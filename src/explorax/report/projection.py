@@ -35,10 +35,11 @@ def projected(rows: Sequence[Row]) -> list[Row]:
     entry by entry, and projected to two dimensions at random; here without the actions that stand
     beside them there. One matrix and one pair of scales for all rows, so that their maps compare.
     """
-    sampled = [row.run.states for row in rows if row.run.states]
-    if not sampled:
+    sampled = [_points(row.run.states) if row.run.states else None for row in rows]
+    there = [points.reshape(-1, points.shape[-1]) for points in sampled if points is not None]
+    if not there:
         return list(rows)
-    every = np.concatenate([_points(each).reshape(-1, _points(each).shape[-1]) for each in sampled])
+    every = np.concatenate(there)
     every = every[np.isfinite(every).all(axis=1)]
     mean, deviation = every.mean(axis=0), every.std(axis=0)
     # an entry that hardly moves says nothing, and would be blown up to as much as the others
@@ -52,8 +53,10 @@ def projected(rows: Sequence[Row]) -> list[Row]:
         "high": high.tolist(),
     }
     return [
-        replace(row, run=_with_maps(row.run, view, mean, weights)) if row.run.states else row
-        for row in rows
+        row
+        if points is None
+        else replace(row, run=_with_maps(row.run, view, points, mean, weights))
+        for row, points in zip(rows, sampled, strict=True)
     ]
 
 
@@ -64,9 +67,11 @@ def _points(states: dict[str, np.ndarray]) -> np.ndarray:
     return np.where(there[..., None], points, np.nan)
 
 
-def _with_maps(run: Any, view: dict[str, Any], mean: np.ndarray, weights: np.ndarray) -> Any:
-    """Return the run as if it had this view and maps in it."""
-    points, seen = _points(run.states), run.states["seen"]
+def _with_maps(
+    run: Any, view: dict[str, Any], points: np.ndarray, mean: np.ndarray, weights: np.ndarray
+) -> Any:
+    """Return the run as if it had this view and maps in it, of its points [P, S, K, D]."""
+    seen = run.states["seen"]
     flat = (points - mean) @ weights.T
     low, high = (np.asarray(view[end]) for end in ("low", "high"))
     visits = np.zeros((*seen.shape, BINS, BINS))

@@ -49,10 +49,10 @@ def save(root: Path, state: Any, *, digest: str, seed: int, chunk: int, metrics_
 
     A checkpoint of that number is left as it is: it holds the same.
     """
-    path = root / f"chunk_{chunk:06d}"
+    path = place(root, chunk)
     if path.exists():
         return path
-    temporary = root / f".chunk_{chunk:06d}.tmp"
+    temporary = root / f".{path.name}.tmp"
     named = _named_arrays(state)
     with writing(path):
         if temporary.exists():
@@ -216,6 +216,11 @@ def _damaged(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
         f"The checkpoint {path} is damaged: {what}. {cure}, or start again with --overwrite."
     )
+
+
+def place(root: Path, chunk: int) -> Path:
+    """Return where checkpoint number `chunk` lies under `root`."""
+    return root / f"chunk_{chunk:06d}"
 
 
 def saved_in(root: Path) -> list[Path]:

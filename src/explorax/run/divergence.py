@@ -16,9 +16,9 @@ CHOICES = ("stop", "note")  # of --on-divergence
 _STEPS = (
     "learning_rate",
     "sampler_learning_rate",
+    "value_learning_rate",
     "max_kl",
     "step_size",
-    "rate",
 )  # settings that lower how much is learned
 _TOLD = 4  # seeds in a message
 

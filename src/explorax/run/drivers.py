@@ -68,7 +68,7 @@ class DeviceDriver:
         state, metrics = self._programs[iterations](state)
         return state, {name: np.asarray(value) for name, value in metrics.items()}
 
-    def take_notes(self) -> list[str]:
+    def take_notes(self, state: Any) -> list[str]:
         """Return what has happened to environments that a person should know: nothing can."""
         return []
 
@@ -110,7 +110,6 @@ class HostDriver:
 
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
-        self._under_way: Any = ()
         self.watch: Callable[[int, Rollout], None] | None = None  # is shown each seed's rollouts
         init = partial(_start_learner, env, config.agent, config.bonus)
         self._init = jax.jit(init, compiler_options=QUICK)
@@ -138,7 +137,6 @@ class HostDriver:
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
         """Return (state, metrics [S]), with the restarts of environments where they may be."""
         config = self._config
-        self._under_way = state
         before = _restarts(state)
         results = [
             host_loop.chunk_on_host(
@@ -157,11 +155,14 @@ class HostDriver:
             metrics["env_restarts"] = _restarts(state) - before
         return tuple(training for training, _ in results), metrics
 
-    def take_notes(self) -> list[str]:
-        """Return what has happened to environments that a person should know, in sentences."""
+    def take_notes(self, state: Any) -> list[str]:
+        """Return what has happened to environments that a person should know, in sentences.
+
+        state: one of those whose environments they are, from before or after `advance`.
+        """
         return [
             f"Seed {seed}: {text}"
-            for seed, training in zip(self._config.seed_numbers, self._under_way, strict=False)
+            for seed, training in zip(self._config.seed_numbers, state, strict=True)
             for text in getattr(_worlds(training), "take_notes", list)()
         ]
 

@@ -13,6 +13,7 @@ import numpy as np
 from explorax.core.errors import CheckpointError, InvalidSetting
 from explorax.core.protocols import Agent, Env, Percept
 from explorax.envs import suite
+from explorax.loop import percept_of
 from explorax.run import checkpoint
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
@@ -131,12 +132,6 @@ def opening(env: Env, agent: Agent, key: Any) -> tuple[Any, Percept, Any]:
     return env_state, percept, agent.carry(spec)
 
 
-def following(out: Any) -> Percept:
-    """Return what the agent perceives after a step."""
-    done = out.terminated | out.truncated
-    return Percept(out.obs, jnp.where(done, 0.0, out.reward), done)
-
-
 @partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
 def _play_rounds(env: Env, agent: Agent, greedy: bool, state: Any, keys: Any) -> Any:
     """Return (returns, lengths, last obs) [rounds, E, ...] of each environment's first episode."""
@@ -156,7 +151,7 @@ def _play_rounds(env: Env, agent: Agent, greedy: bool, state: Any, keys: Any) ->
             over = done.reshape(-1, *(1,) * (last.ndim - 1))
             last = jnp.where(over, last, out.next_obs)
             done = done | out.terminated | out.truncated
-            return env_state, following(out), carry, ret, length, last, done, t + 1
+            return env_state, percept_of(out), carry, ret, length, last, done, t + 1
 
         count = env.spec.num_envs
         begun = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
@@ -188,7 +183,7 @@ def _play_on_host(env: Env, agent: Agent, greedy: bool, state: Any, key: Any) ->
         length += ~done
         last[~done] = np.asarray(out.next_obs)[~done]
         done |= np.asarray(out.terminated | out.truncated)
-        percept = following(out)
+        percept = percept_of(out)
         if done.all():
             break
     return ret, length, last

@@ -17,11 +17,11 @@ from PIL import Image
 from explorax.core.errors import ExploraxError
 from explorax.core.protocols import Agent, Env
 from explorax.envs import suite
-from explorax.loop import row_of
+from explorax.loop import percept_of, row_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory, write_atomically, write_text
-from explorax.run.evaluate import LONGEST, act, following, longest, opening, restore_learner
+from explorax.run.evaluate import LONGEST, act, longest, opening, restore_learner
 from explorax.run.film_strip import Curves, bonus_of
 
 FRAMES = 200  # at most; a longer episode is shown faster
@@ -135,7 +135,7 @@ def _roll(env: Env, agent: Agent, keeps: bool, state: Any, key: Any) -> Any:
         after, out = env.step(env_state, key_env, action)
         done = out.terminated | out.truncated
         row = row_of(percept, action, out, extras) if keeps else None
-        return (after, following(out), carry), (env_state, out.counted, done, row)
+        return (after, percept_of(out), carry), (env_state, out.counted, done, row)
 
     first = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
     return jax.lax.scan(step, first, jax.numpy.arange(longest(env)))[1]
@@ -161,7 +161,7 @@ def _frames_on_host(env: Env, agent: Agent, state: Any, key: Any) -> Any:
         counted.append(float(out.counted[0]))
         if len(rows) <= limit:
             rows.append(jax.tree.map(lambda leaf: leaf[0], row_of(percept, action, out, extras)))
-        percept = following(out)
+        percept = percept_of(out)
         if bool(out.terminated[0] | out.truncated[0]):
             break
     episode = None

@@ -91,7 +91,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
     assert origin is not None
     run = root / origin.run
     record = _record(run)
-    path = run / CHECKPOINTS / f"chunk_{origin.chunk:06d}"
+    path = checkpoint.place(run / CHECKPOINTS, origin.chunk)
     if not path.is_dir():
         raise CheckpointError(_no_checkpoint(run, path.name))
     header = checkpoint.read_header(path, origin.digest, origin.seed)

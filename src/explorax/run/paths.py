@@ -13,10 +13,11 @@ from explorax.core.protocols import Agent, Box, Env, Percept, View
 from explorax.core.pytree import replace
 from explorax.envs import suite
 from explorax.envs.task import Batched
+from explorax.loop import percept_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory, write_atomically
-from explorax.run.evaluate import following, longest, opening, restore_agents
+from explorax.run.evaluate import longest, opening, restore_agents
 from explorax.run.film import trouble, typical_seed
 
 EPISODES = 40  # of each seed
@@ -112,7 +113,7 @@ def _paths(env: Batched, agent: Agent, state: Any, key: Any) -> tuple[jax.Array,
         place = jnp.where(over[:, None], jnp.nan, view.project(out.next_obs))
         last = jnp.where(over.reshape(-1, *(1,) * (last.ndim - 1)), last, out.next_obs)
         over = over | out.terminated | out.truncated
-        return (env_state, following(out), carry, last, over), place
+        return (env_state, percept_of(out), carry, last, over), place
 
     begun = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
     obs = begun[1].obs

@@ -264,7 +264,7 @@ class _Run:
                 f"Go on with: explorax train --resume {self.directory.path}"
             ) from error
         finally:
-            for text in self.driver.take_notes():
+            for text in self.driver.take_notes(self.state):
                 self.say(text)
         broken = divergence.take(
             metrics,

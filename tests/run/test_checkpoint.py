@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from killing import killed_after
 
 from explorax.core.errors import CheckpointError, RunDirectoryError
 from explorax.run import checkpoint
@@ -161,26 +161,10 @@ def test_other_shapes(root: Path, other: Any) -> None:
         checkpoint.restore(latest(root), other)
 
 
-class Killed(BaseException):
-    """As SIGKILL: nobody catches it."""
-
-
 @pytest.mark.parametrize("survived", [0, 1])
-def test_killed_while_saving_leaves_the_one_before(
-    root: Path, monkeypatch: pytest.MonkeyPatch, survived: int
-) -> None:
-    calls = []
-
-    def replace(*paths: Any) -> None:
-        calls.append(paths)
-        if len(calls) > survived:
-            raise Killed
-        os.rename(*paths)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", replace)
-        with pytest.raises(Killed):
-            save(root, 11)
+def test_killed_while_saving_leaves_the_one_before(root: Path, survived: int) -> None:
+    with killed_after(survived):
+        save(root, 11)
     assert latest(root).chunk == 10
     np.testing.assert_array_equal(restore(root)["weights"], state(10)["weights"])
     save(root, 11, scale=11)

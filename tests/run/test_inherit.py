@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from killing import killed_after
 from toys import HostWalk, Novelty, Policy, Walk, Wanderer
 
 from explorax import api, loop
 from explorax.agents import DQN, ERWR
 from explorax.core.errors import CheckpointError, ExploraxError, Incompatible, RunDirectoryError
-from explorax.core.protocols import Box, View
+from explorax.core.protocols import Box
 from explorax.core.pytree import replace
 from explorax.envs.task import Batched
 from explorax.presets import Experiment, scaled
@@ -119,29 +119,15 @@ def test_a_checkpoint_in_the_directory_may_be_named(source: Path, tmp_path: Path
     np.testing.assert_array_equal(agents(new, config, batched(), 0).weights, weights)
 
 
-class Killed(BaseException):
-    """As SIGKILL: from then on nothing can be written."""
-
-
 @pytest.mark.parametrize("renames", [4, 9])
 def test_killed_and_resumed_without_its_source_it_is_the_same_run(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+    source: Path, tmp_path: Path, renames: int
 ) -> None:
     mine = shutil.copytree(source, tmp_path / "mine")
     config = starting(mine)
     whole = train(config, tmp_path / "whole", **OPTIONS)
-    calls, real = [], os.replace
-
-    def rename(old: Any, new: Any) -> None:
-        calls.append(new)
-        if len(calls) > renames:
-            raise Killed
-        real(old, new)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", rename)
-        with pytest.raises(Killed):
-            train(config, tmp_path, checkpoint_seconds=0.0, **OPTIONS)
+    with killed_after(renames):
+        train(config, tmp_path, checkpoint_seconds=0.0, **OPTIONS)
     shutil.rmtree(mine)
     path = resume_run(config.directory(tmp_path), extra=EXTRA, **OPTIONS)
     assert (path / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
@@ -169,10 +155,6 @@ class Wider(Walk):
     @property
     def obs(self) -> Box:
         return Box((3,))
-
-    @property
-    def view(self) -> View:
-        return View(("x (m)", "y (m)"), (-1.0, -1.0), (1.0, 1.0), bins=(4, 3))
 
     def observe(self, state: Any) -> jax.Array:
         return jax.numpy.append(state, 0.0)

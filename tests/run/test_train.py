@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from killing import killed_after
 from toys import HostWalk, Novelty, Walk, Wanderer
 
 from explorax import loop
@@ -141,27 +142,12 @@ def test_seeds_are_the_same_whatever_runs_beside_them(whole: Path, tmp_path: Pat
     assert not list(tmp_path.rglob("films"))
 
 
-class Killed(BaseException):
-    """As SIGKILL: from then on nothing can be written."""
-
-
 @pytest.mark.parametrize("renames", [1, 2, 3, 4, 9, 21])
 def test_killed_at_any_rename_and_resumed_it_is_the_same_run(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+    whole: Path, tmp_path: Path, renames: int
 ) -> None:
-    calls = []
-    real = os.replace
-
-    def replace(source: Any, target: Any) -> None:
-        calls.append(target)
-        if len(calls) > renames:
-            raise Killed
-        real(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", replace)
-        with pytest.raises(Killed):
-            train(CONFIG, tmp_path, checkpoint_seconds=0.0, **ENV)
+    with killed_after(renames):
+        train(CONFIG, tmp_path, checkpoint_seconds=0.0, **ENV)
     path = CONFIG.directory(tmp_path)
     assert not (path / "DONE").exists()
     with (path / "metrics.csv").open("ab") as file:  # rows that no checkpoint knows of

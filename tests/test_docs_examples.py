@@ -6,6 +6,7 @@ the lines that begin with `explorax` are what counts.
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,7 @@ RUN = ("README.md", "docs/index.md", "docs/tour.md", "docs/extending.md")  # fro
 SKELETON = "# src/explorax/"  # tests/test_contributing.py trains with these
 # tests_sb3/test_examples.py runs the first, with Stable-Baselines3; test_your_environment.py trains
 # in the module of the second.
-ELSEWHERE = ("docs/your_trainer.md", "docs/your_environment.md")
+ELSEWHERE = (("docs/your_trainer.md", "python"), ("docs/your_environment.md", "python"))
 NOT_RUN = "# not run: "
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 STEPS, SEEDS = 5_000, 2  # one rollout of TRPO
@@ -56,7 +57,8 @@ def examples(page: Path) -> list[Example]:
     """Return the blocks of a page that are to be run, in order."""
     name = str(page.relative_to(ROOT))
     found = [Example(name, *each) for each in BLOCK.findall(page.read_text())]
-    return [each for each in found if not each.text.startswith((NOT_RUN, SKELETON))]
+    here = [each for each in found if (name, each.language) not in ELSEWHERE]
+    return [each for each in here if not each.text.startswith((NOT_RUN, SKELETON))]
 
 
 def test_what_is_not_run_says_why() -> None:
@@ -149,12 +151,22 @@ def only_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "compare", compared)
 
 
-DONE = (*RUN, *ELSEWHERE)
-OTHERS = [page for page in PAGES if str(page.relative_to(ROOT)) not in DONE and examples(page)]
+@pytest.fixture
+def with_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the modules that a page trains in: one whose text it has, and one that it only names."""
+    text = (ROOT / "docs" / "your_environment.md").read_text()
+    (module,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for name, world in (("my_worlds", "Corridor-v0"), ("my_package", "MyEnv-v0")):
+        (tmp_path / f"{name}.py").write_text(module.replace("Corridor-v0", world))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+OTHERS = [page for page in PAGES if str(page.relative_to(ROOT)) not in RUN and examples(page)]
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(ROOT)))
-@pytest.mark.usefixtures("only_traced")
+@pytest.mark.usefixtures("only_traced", "with_modules")
 def test_the_examples_of_a_page_fit_together(page: Path) -> None:
     parts = {name: getattr(explorax, name) for name in dir(explorax)}
     snippets = parts | {"ex": explorax, "dataclass": dataclass, "jax": jax, "jnp": jnp}

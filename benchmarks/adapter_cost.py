@@ -25,8 +25,8 @@ WORLDS = ("CartPole-v1", "Acrobot-v1")
 NOTES = """\
 Gymnasium's SyncVectorEnv of {envs}, autoreset_mode SAME_STEP, random actions; medians of {rounds}
 rounds of {steps} steps of the vector, in each of which every row has its turn. Learning from every
-1,024 env steps is included, compilation is not. Other work was on the machine (load {before:.1f} to
-{after:.1f}), so the clock is rough: each call into the compiled score waits for a thread of XLA's,
+1,024 env steps is included, compilation is not. The load was {before:.1f} to {after:.1f}; where
+other work runs the clock is rough: each call into the compiled score waits for a thread of XLA's,
 and on busy cores that is most of it. "By processor time" counts the processor's time of all
 threads, which other work changes less. The cost is for each step of all {envs} environments: it is
 what the reward waits for."""

@@ -188,8 +188,7 @@ def main() -> None:
         speed(),
         f"{versions}. Medians of {ROUNDS} rounds in which all take their turn, ratios taken round "
         "by round;\nno agent. envpool is measured where it is installed (with its assets 570 MB). "
-        f"Other programs ran at\nthe same time: the load was {load:.1f} on "
-        f"{os.cpu_count()} cores.",
+        f"The load was\n{load:.1f} on {os.cpu_count()} cores.",
         (
             "A picture, in milliseconds, drawn by the processor (EGL, Mesa):",
             ["pixels", "as MuJoCo draws it", "without shadows, reflections, smoothing", "ratio"],

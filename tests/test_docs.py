@@ -153,6 +153,7 @@ def test_the_metrics_of_a_bonus_are_explained(page: Path) -> None:
     assert not invented
 
 
+LOSSES = "PixelControl(cell=1), FeatureControl(), RewardPrediction(), ValueReplay()"
 LEARNERS = [
     ("trpo", "TRPO(bonus_discount=0.99)", "pendulum_swing_up"),
     ("reinforce", "REINFORCE(bonus_discount=0.99)", "pendulum_swing_up"),
@@ -163,6 +164,9 @@ LEARNERS = [
     ("mpo", "MPO()", "deep_sea/5"),
     ("soft_q", "SoftQ()", "multi_goal"),
     ("soft_q", "SoftQ()", "deep_sea/5"),
+    ("a2c", "A2C(bonus_discount=0.99)", "pendulum_swing_up"),
+    ("ppo", "PPO(bonus_discount=0.99)", "pendulum_swing_up"),
+    ("unreal", f"UNREAL(A2C(bonus_discount=0.99), ({LOSSES}))", "memory_maze/7"),
 ]
 
 

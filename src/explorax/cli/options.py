@@ -36,7 +36,8 @@ class Train:
     """With --resume: the run directory to go on with; nothing else need be given."""
     env: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(required)")] = ""
     """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0, dm_control:cheetah-run,
-    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0. See `explorax list`."""
+    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0, mujoco:HalfCheetahSparse. See `explorax
+    list`."""
     agent: Annotated[str, _TEXT] = "TRPO()"
     """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"

@@ -37,7 +37,7 @@ class Origin:
 class RunConfig:
     """One experiment: an environment, an agent, a bonus, a budget, and how many seeds of it."""
 
-    env: str  # a name that `explorax list` shows, or "gymnasium:<id>", "dm_control:<domain>-<task>"
+    env: str  # a name that `explorax list` shows, or one of others, "gymnasium:<id>"
     agent: Any
     bonus: Any
     env_steps: int  # of each seed, over all its environments; rounded up to whole rollouts

@@ -74,7 +74,7 @@ def test_contract(name):
     assert not (out.terminated & out.truncated).any()
     same = (np.asarray(out.obs) == np.asarray(out.next_obs)).reshape(steps, LANES, -1).all(-1)
     assert same[~done].all()
-    # one seed one path, another seed another where anything is drawn
+    # nothing is drawn but from the key
     _, again, _ = roll(env, 0, steps)
     jax.tree.map(np.testing.assert_array_equal, out, again)
 

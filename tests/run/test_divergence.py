@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from toys import Burst, HostWalk, Novelty, Stumbler, Walk, Wanderer
 
@@ -172,4 +171,4 @@ def test_many_seeds_make_one_message() -> None:
     said = divergence.message(broken, Path("here"), None, object())
     assert said.index("seed 6 was") < said.index("seed 3 was")
     assert "and 3 seeds more" in said and "seed 2" not in said
-    assert np.all([each.quantity in said for each in broken])
+    assert said.count("obs of seed ") == 4

@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drifter import Drifter
 from PIL import Image
 from toys import HostWalk, Novelty, Walk, Wanderer
 
-from explorax.agents import TRPO
 from explorax.bonuses import NoBonus
 from explorax.core.errors import CheckpointError, ExploraxError, InvalidSetting
 from explorax.core.protocols import Percept, Spec
-from explorax.envs.multi_goal import NO_GOAL, MultiGoal, goal_at
 from explorax.envs.task import Batched
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
@@ -92,26 +91,27 @@ def test_host_and_device_environments_are_played_alike() -> None:
         assert (returns == 0).all() and (lengths == 12).all() and (last[..., 0] < 0.8).all()
 
 
+@dataclasses.dataclass(frozen=True)
+class Star(Drifter):
+    """Of four environments two go right, one up, and one nowhere."""
+
+    def init(self, key: Any, spec: Spec) -> Any:
+        return jnp.zeros(1)
+
+    def act(
+        self, state: Any, carry: Any, key: Any, percept: Percept, *, greedy: bool = False
+    ) -> Any:
+        return jnp.asarray([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), carry, {}
+
+
 def test_the_different_goals_that_episodes_ended_at_are_counted(tmp_path: Path) -> None:
-    """A policy that has not learnt yet ends elsewhere; one that goes right ends at one goal."""
-    agent = TRPO(rollout_length=30, hidden=(4,), value_hidden=(4,))
-    config = RunConfig("multi_goal", agent, NoBonus(), env_steps=120, seeds=1, num_envs=4)
+    config = RunConfig("multi_goal", Star(), NoBonus(), env_steps=120, seeds=1, num_envs=4)
     trained = train(config, tmp_path, progress=False)
-    (found,) = evaluate(trained, episodes=6)
-    env = Batched(MultiGoal(), 4)
-    agents = restore_agents(RunDirectory(trained), config, env)
-    _, _, last = play(env, agent, agents, [0], 6)
-    near = {int(goal_at(jnp.asarray(each))) for each in last[0]} - {NO_GOAL}
-    assert found.goals_reached == len(near)
-
-    class Right(Wanderer):
-        def act(
-            self, state: Any, carry: Any, key: Any, percept: Percept, *, greedy: bool = False
-        ) -> Any:
-            return jnp.tile(jnp.asarray([[1.0, 0.0]]), (4, 1)), carry, {}
-
-    _, lengths, last = play(env, Right(), {"nothing": jnp.zeros((1, 2))}, [0], 6)
-    assert (lengths <= 6).all() and MultiGoal().goals_reached(jnp.asarray(last[0])) == 1
+    for episodes, goals in ((1, 1), (2, 1), (3, 2), (4, 2), (8, 2)):
+        (found,) = evaluate(trained, episodes=episodes, extra=(Star,))
+        assert found.goals_reached == goals
+    arrived = np.asarray(found.lengths).reshape(2, 4)
+    assert (arrived[:, :3] <= 6).all() and (arrived[:, 3] == 30).all()
 
 
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:

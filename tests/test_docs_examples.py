@@ -152,14 +152,18 @@ def only_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def with_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def with_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make the modules that a page trains in: one whose text it has, and one that it only names."""
     text = (ROOT / "docs" / "your_environment.md").read_text()
     (module,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for name, world in (("my_worlds", "Corridor-v0"), ("my_package", "MyEnv-v0")):
+    worlds = {"my_worlds": "Corridor-v0", "my_package": "MyEnv-v0"}
+    for name, world in worlds.items():
         (tmp_path / f"{name}.py").write_text(module.replace("Corridor-v0", world))
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        sys.modules.pop(name, None)
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in worlds:
+        sys.modules.pop(name, None)
 
 
 OTHERS = [page for page in PAGES if str(page.relative_to(ROOT)) not in RUN and examples(page)]

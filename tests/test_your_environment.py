@@ -34,5 +34,5 @@ def test_the_example_is_trained_in_as_the_page_says(
     (run,) = find_runs(tmp_path / "runs")
     assert run.env == "my_worlds:Corridor-v0"
     assert run.finished
-    assert float(run.metrics["env_steps"].max()) == 2000
+    assert run.config["env_steps"] == 2000
     assert ("env_restarts" in run.metrics) == bool(workers)

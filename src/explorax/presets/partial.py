@@ -110,12 +110,12 @@ def montezuma() -> tuple[Experiment, ...]:
     dqn = DQN(
         hidden=(512,),
         learning_rate=1e-4,
-        behavior=EpsilonGreedy(decay_env_steps=50_000),
-        warmup_env_steps=5_000,
+        behavior=EpsilonGreedy(decay_env_steps=15_000),
+        warmup_env_steps=2_000,
     )
     return (
-        Experiment(game, ppo, NoBonus(), 100_000, 1, 8),
-        Experiment(game, ppo, Scale(RunningStd(RND.paper()), 0.5), 100_000, 1, 8),
-        Experiment(game, dqn, NoBonus(), 100_000, 1, 8),
-        Experiment(game, dqn, PseudoCount(CTS()), 100_000, 1, 8),
+        Experiment(game, ppo, NoBonus(), 25_000, 1, 8),
+        Experiment(game, ppo, Scale(RunningStd(RND.paper()), 0.5), 25_000, 1, 8),
+        Experiment(game, dqn, NoBonus(), 25_000, 1, 8),
+        Experiment(game, dqn, PseudoCount(CTS()), 25_000, 1, 8),
     )

@@ -1,8 +1,7 @@
-"""Auxiliary losses against slow loops, and UNREAL with and without them."""
+"""Auxiliary losses against slow loops."""
 
 import dataclasses
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,22 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorax import loop
-from explorax.agents import A2C, UNREAL
+from explorax.agents import UNREAL
 from explorax.auxiliaries import FeatureControl, PixelControl, RewardPrediction, ValueReplay
 from explorax.auxiliaries.auxiliary import About, Scene
 from explorax.auxiliaries.control import control_loss, dueling
-from explorax.bonuses import NoBonus
-from explorax.core.errors import Incompatible, InvalidSetting
-from explorax.core.protocols import Box, Discrete, Rollout, Spec
-from explorax.core.pytree import replace
-from explorax.envs import CartPole, KeyDoor, MemoryMaze, PointMass
-from explorax.envs.task import Batched
+from explorax.core.errors import InvalidSetting
+from explorax.core.protocols import Box, Discrete, Rollout
 from explorax.ops import replay
 
 STEPS, DRAWS = 6, 4  # L and B
-BASE = A2C(rollout_length=8, hidden=(12,), memory="lstm", memory_size=12, sees_last=True)
-SMALL = UNREAL(BASE, (), replay_capacity=400, windows=4, window_length=5)
 
 
 def rows(seed=0, obs=(3, 5, 2), actions=3):
@@ -159,27 +151,6 @@ def test_of_a_stack_of_frames_pixel_control_is_paid_for_the_newest():
     np.testing.assert_allclose(told["change"], np.abs(seen[1:] - seen[:-1]).mean(), rtol=1e-5)
 
 
-def test_a_replayed_scene_has_the_newest_frames_of_its_stacks():
-    spec = Spec(Box((36, 36, 8), 0, 255, "uint8", stack=4), Discrete(3), 2)
-    agent = dataclasses.replace(SMALL, auxiliaries=(PixelControl(),))
-
-    def drawn(key):
-        state = agent.init(key, spec)
-        ring = state.replay
-        count = ring.data.obs.shape[0]
-        frames = jnp.arange(ring.data.obs.size, dtype=jnp.uint32).reshape(ring.data.obs.shape)
-        data = replace(ring.data, obs=(frames // (36 * 36 * 2)).astype(jnp.uint8))
-        ring = replace(ring, data=data, count=jnp.full_like(ring.count, count))
-        rows, triples, known, _ = agent._draw(ring, key, 4)
-        scene = agent._scene(replace(state, replay=ring), state.params, rows, triples, known)
-        return scene.newest, scene.rows.obs
-
-    newest, whole = jax.jit(drawn)(jax.random.key(0))
-    assert newest.shape == (agent.window_length + 1, agent.windows, 36, 36, 2)
-    np.testing.assert_array_equal(newest, whole[..., -2:])
-    assert (np.asarray(newest) != np.asarray(whole[..., :2])).any()
-
-
 def test_the_deconvolution_is_a_slow_loop_s():
     from explorax.auxiliaries.pixel_control import _Head
 
@@ -304,98 +275,6 @@ def test_skewed_draws_without_hits_or_without_windows():
     ring = replay.add(ring, jax.tree.map(lambda leaf: jnp.repeat(leaf, 4, 0), data))
     drawn, known = draw(ring, jax.random.key(0), hit=ring.data["hit"], joined=joined)
     assert known.all() and not drawn["hit"].any()
-
-
-@cache
-def trained(agent, task, iterations=6, envs=4):
-    env = Batched(task, envs)
-    training = jax.jit(partial(loop.start, env, agent, NoBonus()))(jax.random.key(0))
-    chunk = jax.jit(partial(loop.chunk_on_device, env, agent, NoBonus(), iterations))
-    return chunk(training)
-
-
-def networks(training):
-    return jax.tree.leaves(training.learner.agent.params["network"])
-
-
-@pytest.mark.parametrize("auxiliaries", [(), (ValueReplay(weight=0.0),)], ids=["none", "weight 0"])
-def test_without_auxiliary_losses_it_is_its_base(auxiliaries):
-    plain, _ = trained(BASE, CartPole())
-    other, told = trained(dataclasses.replace(SMALL, auxiliaries=auxiliaries), CartPole())
-    for one, two in zip(networks(plain), networks(other), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6 if auxiliaries else 0.0)
-    assert ("agent/value_replay_loss" in told) is bool(auxiliaries)
-
-
-@pytest.mark.parametrize(
-    "auxiliary",
-    [PixelControl(cell=1), FeatureControl(), RewardPrediction(), ValueReplay()],
-    ids=lambda each: type(each).__name__,
-)
-def test_each_loss_teaches_the_network_alone_and_is_logged(auxiliary):
-    task = MemoryMaze(5, max_episode_steps=13)
-    plain, _ = trained(BASE, task)
-    other, told = trained(dataclasses.replace(SMALL, auxiliaries=(auxiliary,)), task)
-    apart = [float(jnp.abs(a - b).max()) for a, b in
-             zip(networks(plain), networks(other), strict=True)]  # fmt: skip
-    assert max(apart) > 1e-5
-    (name,) = (name for name in told if name.startswith("agent/") and name.endswith("_loss")
-               and name not in ("agent/policy_loss", "agent/value_loss"))  # fmt: skip
-    assert (
-        name
-        == f"agent/{type(auxiliary).__name__[0].lower()}"
-        + "".join("_" + c.lower() if c.isupper() else c for c in type(auxiliary).__name__[1:])
-        + "_loss"
-    )
-    assert jnp.isfinite(told[name])
-
-
-@dataclass(frozen=True)
-class Smaller:
-    """A user's own: latents are to be small."""
-
-    weight: float = 50.0
-
-    def init(self, key, about):
-        return ()
-
-    def loss(self, params, scene):
-        return jnp.square(scene.latent).mean(), {}
-
-
-def test_an_auxiliary_loss_of_one_s_own_is_one_small_class():
-    agent = dataclasses.replace(SMALL, auxiliaries=(Smaller(), Smaller(weight=0.0)))
-    _, told = trained(agent, CartPole(), 30)
-    assert {"agent/smaller_loss", "agent/smaller2_loss"} <= set(told)
-    _, other = trained(
-        dataclasses.replace(SMALL, auxiliaries=(Smaller(weight=0.0),)), CartPole(), 30
-    )
-    assert told["agent/smaller_loss"] < 0.8 * other["agent/smaller_loss"]
-
-
-def test_nothing_is_learned_from_a_replay_that_holds_no_window_yet():
-    agent = dataclasses.replace(SMALL, auxiliaries=(Smaller(),), window_length=20)
-    plain, _ = trained(BASE, CartPole(), 2)  # 16 steps, and a window needs 21
-    other, told = trained(agent, CartPole(), 2)
-    for one, two in zip(networks(plain), networks(other), strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6)
-    assert jnp.isnan(told["agent/smaller_loss"])
-
-
-@pytest.mark.parametrize(
-    ("agent", "task", "word"),
-    [
-        (dataclasses.replace(SMALL, auxiliaries=(PixelControl(),)), CartPole(), "FeatureControl"),
-        (dataclasses.replace(SMALL, auxiliaries=(PixelControl(),)), KeyDoor(4), "images"),
-        (dataclasses.replace(SMALL, auxiliaries=(PixelControl(),)), MemoryMaze(5), r"cell=1\)\."),
-        (dataclasses.replace(SMALL, auxiliaries=(FeatureControl(),)), PointMass(), "continuous"),
-        (dataclasses.replace(SMALL, auxiliaries=(ValueReplay(),), replay_capacity=20), CartPole(),
-         "holds 5 steps"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_when_put_together(agent, task, word):
-    with pytest.raises(Incompatible, match=word):
-        agent.init(jax.random.key(0), Batched(task, 4).spec)
 
 
 def test_settings_that_mean_nothing_are_refused():

@@ -62,11 +62,16 @@ DRAWN = {
     "key_door": {"key_door/8": {"returns": "key-door-returns"}},
     "auxiliary_losses": {"memory_maze/9": {"returns": "auxiliary-losses"}},
     "hidden_state": {"memory_maze/9": {"returns": "hidden-state-returns"}},
-    "labyrinth": {},
+    "labyrinth": {"labyrinth/9": {"returns": "labyrinth-returns"}},
     "doorkey": {
         "minigrid:DoorKey-8x8-v0": {"returns": "doorkey-returns", "ppo-visits": "doorkey-visits"}
     },
-    "montezuma": {},
+    "montezuma": {
+        "ale:MontezumaRevenge-v5(clip_reward=True)": {
+            "ppo-visits": "montezuma-ppo-visits",
+            "dqn-visits": "montezuma-dqn-visits",
+        }
+    },
     "mujoco_sparse": {"mujoco:HalfCheetahSparse": {"returns": "mujoco-sparse-returns"}},
     "mpo_ablation": {"cart_pole_swing_up": {"returns": "mpo-ablation"}},
 }

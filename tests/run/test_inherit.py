@@ -187,6 +187,14 @@ class Styled(Wanderer):
     activation: str = "tanh"
 
 
+def test_the_same_agent_of_another_version_is_refused_as_such(source: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(source, tmp_path / "older")
+    for header in older.glob("checkpoints/*/header.json"):
+        header.write_text(header.read_text().replace("agent.weights", "agent.older"))
+    with pytest.raises(CheckpointError, match=r"weights none there, .* another version"):
+        train(starting(older, agent=SOURCE.agent), tmp_path, **OPTIONS)
+
+
 def test_a_memory_of_the_optimiser_is_no_other_meaning() -> None:
     record = {"resolved": {"agent": resolve(ERWR(memory=10))}}
     _check_meaning(ERWR(memory=20), Path("run"), record, False)

@@ -28,9 +28,7 @@ from explorax.ops.moments import Moments
 from explorax.ops.returns import explained_variance, gae, lambda_returns, normalised
 
 # What `--init-from` takes. The bonus starts afresh, and with it the critic of it alone.
-HANDS_ON = (
-    "policy", "critic.params", "critic.scale", "obs_moments"
-)  # fmt: skip
+HANDS_ON = ("policy", "critic.params", "critic.scale", "obs_moments")
 
 
 @pytree

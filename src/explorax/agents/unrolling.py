@@ -92,9 +92,10 @@ def next_values(settings: Settings, state: State, rollout: Rollout) -> Float[Arr
 
     Within an episode that is what the actor said one step later. Where time ran out, and after the
     last step, the network is asked, with the memory that the actor had then; where no environment
-    needs it, nothing is computed, unless seeds are side by side. After the last step it is asked of
-    terminal states too, for a stream that goes on over the ends of episodes; an earlier one has the
-    value of the next episode's start, with which that stream goes on.
+    needs it, nothing is computed, except in rollouts of fewer than `loop.LARGE_ROLLOUT` rows, which
+    learn under `vmap`. After the last step it is asked of terminal states too, for a stream that
+    goes on over the ends of episodes; an earlier one has the value of the next episode's start,
+    with which that stream goes on.
     """
     value = rollout.extras["value"]
     params, net = state.params, actor_critic.network(settings, state.params)

@@ -182,9 +182,7 @@ Distribution: TypeAlias = Gaussian | Categorical
 AnyDistribution: TypeAlias = Distribution | FullGaussian
 
 
-def of_outputs(
-    out: Float[Array, "... A"], log_std: Float[Array, "..."] | None
-) -> Gaussian | Categorical:
+def of_outputs(out: Float[Array, "... A"], log_std: Float[Array, "..."] | None) -> Distribution:
     """Return the policy that a network's outputs stand for: means with log deviations that do not
     depend on the state, of as many numbers in any shape, or logits without any."""
     if log_std is None:

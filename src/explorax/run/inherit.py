@@ -22,6 +22,7 @@ from explorax.ops.images import is_image
 from explorax.run import checkpoint
 from explorax.run.config import Origin, RunConfig, resolve
 from explorax.run.directory import CHECKPOINTS, RunDirectory
+from explorax.run.expressions import expression
 
 _ON_DEVICE, _ON_HOST = "['training'].learner.agent", "['training'][{}][0].agent"
 # Settings of agents that change what arrays of the same shapes stand for.
@@ -100,7 +101,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
     wanted = _wanted(config.agent, state)
     host = not any(str(leaf[0]).startswith(_ON_DEVICE) for leaf in header.leaves)
     there = _there(config.agent, header, host)
-    _check_shapes(run, record, spec, wanted, there)
+    _check_shapes(config, run, record, spec, wanted, there)
     rows = [(number - origin.seed) % record["seeds"] for number in config.seed_numbers]
     taken = _read(header, list(wanted), rows, host)
     _check_finite(path, taken, [origin.seed + row for row in rows])
@@ -214,6 +215,7 @@ def _read(
 
 
 def _check_shapes(
+    config: RunConfig,
     run: Path,
     record: Mapping[str, Any],
     spec: Spec,
@@ -234,9 +236,16 @@ def _check_shapes(
     ]
     if not odd:
         return
-    odd = [*_apart(record, spec), *odd[:_SHOWN], *(["..."] if len(odd) > _SHOWN else [])]
+    apart = _apart(record, spec)
+    shown = "; ".join([*apart, *odd[:_SHOWN], *(["..."] if len(odd) > _SHOWN else [])])
+    if not apart and record["agent"] == expression(config.agent):
+        raise CheckpointError(
+            f"--init-from {run}: its arrays are not those of the same agent here: {shown}. It was "
+            f"probably written by another version of explorax: use that version (meta.json names "
+            f"it), or train it again."
+        )
     raise Incompatible(
-        f"--init-from {run}: its shapes are not those of this run: {'; '.join(odd)}. Give an "
+        f"--init-from {run}: its shapes are not those of this run: {shown}. Give an "
         f"environment with the same observations and actions as {record['env']}, and an agent "
         f"whose networks are those of {record['agent']}."
     )

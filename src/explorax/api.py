@@ -111,6 +111,9 @@ def compare(
     overwrite: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
+    workers: int = 0,
+    step_limit_s: float | None = None,
+    restarts: int = 0,
 ) -> "Comparison":
     """Return the results of several runs, and write one report about them.
 
@@ -118,6 +121,7 @@ def compare(
     environments, agents and bonuses (one or several of each). `env_steps` and `seeds` replace the
     experiments' own; `budget` multiplies the env steps. Finished runs of the same configuration are
     kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in `root`).
+    workers, step_limit_s, restarts: as for `train`, where all environments are of Gymnasium.
     """
     configs = plan(
         experiments,
@@ -137,6 +141,7 @@ def compare(
         overwrite=overwrite,
         progress=progress,
         tensorboard=tensorboard,
+        supervision=Supervision(workers, step_limit_s, restarts),
         environments=_objects(env),
         say=print if progress else None,
     )

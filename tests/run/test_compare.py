@@ -1,5 +1,6 @@
 """Comparisons: what is trained, what is kept, what goes on, and how parts may be given."""
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from toys import Novelty, Walk, Wanderer
 
 from explorax.agents import TRPO
 from explorax.bonuses import VIME, NoBonus
-from explorax.core.errors import InvalidSetting, RunDirectoryError, UnknownName
+from explorax.core.errors import Incompatible, InvalidSetting, RunDirectoryError, UnknownName
 from explorax.envs import MountainCar, MountainCarSparse, suite
+from explorax.envs.supervision import Supervision
 from explorax.presets import Experiment
 from explorax.run import compare
 from explorax.run.config import RunConfig
@@ -124,3 +126,22 @@ def test_a_finished_run_of_other_seeds_is_not_mistaken_for_this_one(tmp_path: Pa
     run_all([config()], tmp_path)
     with pytest.raises(RunDirectoryError, match="first seed 0"):
         run_all([config(seed=7)], tmp_path)
+
+
+def test_restarts_are_for_every_run_or_refused_before_the_first(tmp_path: Path) -> None:
+    once = Supervision(restarts=1)
+    hosted = compare.configuration(
+        "gymnasium:CartPole-v1",
+        Wanderer(),
+        Novelty(),
+        env_steps=20,
+        seeds=1,
+        num_envs=2,
+        film=False,
+    )
+    (path,) = run_all([hosted], tmp_path, supervision=once).directories
+    assert "env_restarts" in (path / "metrics.csv").read_text().splitlines()[0]
+    other = dataclasses.replace(hosted, seeds=2)
+    with pytest.raises(Incompatible, match=r"Walk\(.*cannot be .* restarted"):
+        run_all([other, config()], tmp_path / "mixed", supervision=once)
+    assert not (tmp_path / "mixed").exists()

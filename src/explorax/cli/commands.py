@@ -103,6 +103,9 @@ def compare(options: Compare) -> None:
         report=options.report,
         overwrite=options.overwrite,
         tensorboard=options.tensorboard,
+        workers=options.workers,
+        step_limit_s=options.step_limit_s,
+        restarts=options.restarts,
     )
     print(f"\n{comparison}")
 

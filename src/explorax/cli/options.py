@@ -18,6 +18,31 @@ _COUNT = conf.arg(metavar="N")
 _DIRECTORY = conf.arg(metavar="DIR", help_behavior_hint="")
 
 Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
+Workers = Annotated[
+    int,
+    conf.arg(
+        metavar="N",
+        help="Processes that step the environments (of Gymnasium); 0: none but the one that "
+        "learns.",
+    ),
+]
+StepLimit = Annotated[
+    float | None,
+    conf.arg(
+        metavar="SECONDS",
+        help="With --workers: how long one environment's step may take before it counts as "
+        "hanging.",
+        help_behavior_hint="(default: none)",
+    ),
+]
+Restarts = Annotated[
+    int,
+    conf.arg(
+        metavar="N",
+        help="How often each environment (of Gymnasium) may be restarted when it fails, before the "
+        "run stops, with all saved.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -62,15 +87,9 @@ class Train:
     """Delete the run of this configuration that is there, and start again."""
     on_divergence: Literal["stop", "note"] = "stop"
     """When a number of any seed is no longer finite: stop, with all saved, or note it and go on."""
-    workers: Annotated[int, _COUNT] = 0
-    """Processes that step the environments (of Gymnasium); 0: none but the one that learns."""
-    step_limit_s: Annotated[
-        float | None, conf.arg(metavar="SECONDS", help_behavior_hint="(default: none)")
-    ] = None
-    """With --workers: how long one environment's step may take before it counts as hanging."""
-    restarts: Annotated[int, _COUNT] = 0
-    """How often each environment (of Gymnasium) may be restarted when it fails, before the run
-    stops, with all saved."""
+    workers: Workers = 0
+    step_limit_s: StepLimit = None
+    restarts: Restarts = 0
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False
@@ -123,6 +142,9 @@ class Compare:
     """The HTML page to write."""
     overwrite: Flag = False
     """Train again what is finished."""
+    workers: Workers = 0
+    step_limit_s: StepLimit = None
+    restarts: Restarts = 0
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False

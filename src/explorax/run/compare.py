@@ -9,6 +9,7 @@ from typing import Any
 
 from explorax.core.errors import InvalidSetting
 from explorax.envs import suite
+from explorax.envs.supervision import ALONE, Supervision
 from explorax.presets import Experiment
 from explorax.run.brief import brief
 from explorax.run.config import RunConfig
@@ -134,18 +135,24 @@ def run_all(
     overwrite: bool = False,
     progress: bool = True,
     tensorboard: bool = False,
+    supervision: Supervision = ALONE,
     environments: Mapping[str, Any] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Ran:
     """Train every configuration and return where the runs are.
 
     A finished run of the same configuration is kept and an unfinished one goes on, unless
-    `overwrite`. `environments` holds, by name, those that are in no catalogue. `say` hears a line
+    `overwrite`. `supervision` is for all of them, and refused before the first where one cannot
+    have it. `environments` holds, by name, those that are in no catalogue. `say` hears a line
     before each run. Raises what `train` raises; the runs before are then on the disk, and calling
     again goes on from there.
     """
     began = time.perf_counter()
     configs = tuple(dict.fromkeys(configs))  # a preset and an option may name the same run twice
+    objects = environments or {}
+    if supervision != ALONE:
+        for env, num_envs in dict.fromkeys((each.env, each.num_envs) for each in configs):
+            suite.supervised(suite.make(objects.get(env, env), num_envs), supervision)
     directories, trained = [], 0
     for number, config in enumerate(configs, start=1):
         path = config.directory(root)
@@ -164,7 +171,8 @@ def run_all(
                 overwrite=overwrite,
                 progress=progress,
                 tensorboard=tensorboard,
-                env=(environments or {}).get(config.env),
+                supervision=supervision,
+                env=objects.get(config.env),
             )
             trained += 1
         directories.append(path)

@@ -151,6 +151,9 @@ def test_two_value_heads_have_discounts_of_their_own(episodic):
     second = slow_gae(bonus, value[..., 1], following, ended, cut, 0.7, 0.8)
     np.testing.assert_allclose(wanted.advantage, first + 0.5 * second, atol=1e-5)
     np.testing.assert_allclose(wanted.value, np.stack([first, second], -1) + value, atol=1e-5)
+    _, told = jax.jit(partial(unrolling.finish, agent))(state, rollout, wanted)
+    explained = 1 - first.var() / (first + value[..., 0]).var()
+    np.testing.assert_allclose(told["explained_variance"], explained, rtol=1e-4)
 
 
 def test_a_stream_that_goes_on_values_the_true_successor_of_the_last_step():

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import pytest
@@ -162,8 +163,9 @@ def with_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         sys.modules.pop(name, None)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in worlds:
+    for name, world in worlds.items():
         sys.modules.pop(name, None)
+        gymnasium.registry.pop(world, None)
 
 
 OTHERS = [page for page in PAGES if str(page.relative_to(ROOT)) not in RUN and examples(page)]

@@ -3,8 +3,10 @@
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from explorax.cli import main
@@ -13,7 +15,14 @@ from explorax.report.read import find_runs
 PAGE = Path(__file__).parents[1] / "docs" / "your_environment.md"
 
 
+@pytest.fixture
+def registering_nothing_for_others() -> Iterator[None]:
+    yield
+    gymnasium.registry.pop("Corridor-v0", None)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.usefixtures("registering_nothing_for_others")
 def test_the_example_is_trained_in_as_the_page_says(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from explorax.bonuses import NoBonus
 from explorax.envs import ProbeRecall
 from explorax.envs.task import Batched
 
-SEEDS = 5
+SEEDS = 8
 # Rollouts of three of the longest episodes: gradients do not flow back over a rollout's start.
 PLAIN = A2C(
     rollout_length=63, hidden=(16,), memory_size=16, learning_rate=1e-2, normalize_advantages=True
@@ -47,17 +47,17 @@ def last_returns(agent, delay):
 
 
 # Which seeds find it out in so few steps depends on how a machine rounds: from half of them to all.
-# One that does is proof: by chance an episode returns 0, and the mean of a thousand never 0.9.
+# By chance an episode returns 0, and the mean of a thousand of them never 0.9.
 
 
 @pytest.mark.parametrize("delay", [1, 5, 20])
 def test_an_lstm_recalls(delay):
-    assert last_returns(LSTM, delay)[-1] > 0.9
+    assert last_returns(LSTM, delay)[-2] > 0.9
 
 
 @pytest.mark.parametrize("name", [name for name in RECURRENT if name != "A2C, LSTM"])
 def test_every_agent_with_a_memory_recalls_after_20_steps(name):
-    assert last_returns(RECURRENT[name], 20)[-1] > 0.9
+    assert last_returns(RECURRENT[name], 20)[-2] > 0.9
 
 
 @pytest.mark.parametrize("agent", [PLAIN, CLIPPED], ids=["A2C", "PPO"])

@@ -1,4 +1,4 @@
-"""Does it learn? Forty seeds, a fixed budget, a threshold on a lower confidence bound."""
+"""Does it learn? Sixty seeds, a fixed budget, a threshold on a lower confidence bound."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from explorax.agents import DQN, TRPO
 from explorax.bonuses import VIME, MedianRatio, NoBonus, Scale
 from explorax.envs import suite
 
-SEEDS = 40
+SEEDS = 60
 
 
 def success_rates(env_name, agent, bonus, env_steps):
@@ -42,8 +42,8 @@ def test_vime_solves_the_weak_mountain_car_that_trpo_alone_does_not():
     env = "mountain_car_sparse(power=0.0008)"
     with_bonus = success_rates(env, TRPO(), vime, 250_000)
     without = success_rates(env, TRPO(), NoBonus(), 250_000)
-    # 9 in 10 of 100 seeds, alone 3 in 10; which ones hangs on how a machine rounds
-    assert lower_bound(with_bonus) > 0.6
+    # 9 seeds in 10, alone 3 in 10; which ones hangs on how a machine rounds, so it takes many
+    assert lower_bound(with_bonus) > 0.7
     assert lower_bound(with_bonus - without) > 0.2
 
 

@@ -24,8 +24,8 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(
 ))  # fmt: skip
 CATALOGUES = ("agents", "behaviors", "bonuses", "densities", "encoders", "envs", "presets")
 
-# A file of "about 300 lines" and a function of "about 60" have a little air.
-MOST_LINES, MOST_FUNCTION_LINES, DEEPEST_NESTING = 330, 75, 2
+# 250 lines are a good size for a file, and a concept per file is the rule; a function has about 60.
+MOST_LINES, MOST_FUNCTION_LINES, DEEPEST_NESTING = 450, 75, 2
 
 
 def name_of(path: Path) -> str:

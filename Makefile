@@ -12,7 +12,7 @@ SB3_STAMP := .venv-sb3/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-ci test-sb3 lint format types layers check docs site \
+.PHONY: help install owner demo test test-slow test-ci test-sb3 lint format types layers check docs site \
   bench bench-bonuses bench-control bench-partial lock clean
 
 help:  ## list the targets
@@ -21,22 +21,44 @@ help:  ## list the targets
 	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 # The first interpreter that is new enough, not too new, can make environments, and runs at all:
-# a shim of pyenv may stand in the PATH for a version that is not installed.
-SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+# a shim of pyenv may stand in the PATH for a version that is not installed. 3.12 and 3.11 come first,
+# since dm_control has no wheels for newer ones.
+PYTHONS := $(or $(PYTHON),python3.12 python3.11 python3.13 python3.14 python3 python)
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 define FIND_PYTHON
 found=; \
-for python in $(or $(PYTHON),python3.12 python3.11 python3 python); do \
+for python in $(PYTHONS); do \
   if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then found="$$python"; break; fi; \
 done; \
 if [ -z "$$found" ]; then \
-  echo "explorax needs Python 3.11 or 3.12 with the venv module, and none of these is one that" \
-    "runs: $(or $(PYTHON),python3.12 python3.11 python3 python)." \
-    "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+  echo "explorax needs Python 3.11, 3.12, 3.13 or 3.14 with the venv module, and none of these is" \
+    "one that runs: $(PYTHONS). Install one (on Debian also python3-venv)," \
+    "or name it: make PYTHON=/path/to/python3.13 ..." >&2; \
   exit 1; \
 fi
 endef
 
-$(STAMP): requirements-dev.txt pyproject.toml src/explorax/_version.py
+# An environment holds an editable install of one checkout. VENV may name another checkout's, whose
+# commands would then run this source without a word.
+define CHECK_OWNER
+import importlib.metadata, json, os, sys, urllib.parse
+try:
+    text = importlib.metadata.distribution("explorax").read_text("direct_url.json") or "{}"
+except importlib.metadata.PackageNotFoundError:
+    sys.exit()
+owner = urllib.parse.unquote(urllib.parse.urlsplit(json.loads(text).get("url", "")).path)
+if owner and os.path.realpath(owner) != os.path.realpath("."):
+    sys.exit(
+        f"make: VENV=$(VENV) has explorax installed from {owner}, another checkout, and is left as it "
+        "is. Give another VENV, or delete that environment."
+    )
+endef
+export CHECK_OWNER
+
+owner:
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -c "$$CHECK_OWNER"; fi
+
+$(STAMP): requirements-dev.txt pyproject.toml src/explorax/_version.py | owner
 	@if ! $(BIN)/python -c '$(SUITABLE)' >/dev/null 2>&1 || \
 	    ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  $(FIND_PYTHON); \

@@ -138,6 +138,20 @@ def test_a_preset_and_parts_exclude_each_other() -> None:
         api.plan("dmo")
 
 
+def test_a_shorter_run_of_a_preset_has_a_page_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from explorax import api, presets
+
+    one = (ex.Experiment("chain/4", Drifter(), ex.NoBonus(), env_steps=200, seeds=1, num_envs=2),)
+    monkeypatch.setattr(presets, "demo", lambda: one)
+    given: dict[str, Any] = {"root": tmp_path, "film": False, "progress": False}
+    whole = api.compare("demo", **given).report_path
+    short = api.compare("demo", budget=0.5, seeds=2, env_steps=1_000, **given).report_path
+    assert whole == tmp_path / "demo.html"
+    assert short == tmp_path / "demo-budget-0.5-env-steps-1000-seeds-2.html"
+
+
 def test_a_preset_can_be_scaled_down() -> None:
     from explorax import api
 

@@ -13,10 +13,10 @@ WHOLE, TUPLE = "must be a whole number", "must be a tuple of whole numbers, such
 RUN = "RunConfig('cart_pole', ex.TRPO(), ex.NoBonus(), "
 REFUSED = {
     "ex.UNREAL(base=ex.PPO())": "UNREAL(base=PPO(...)): base must be an A2C.",
-    "ex.VIME(pool_size=1e4)": f"VIME(pool_size=10000.0): pool_size {WHOLE}",
+    "ex.VIME(pool_size=1e4 + 0.5)": f"VIME(pool_size=10000.5): pool_size {WHOLE}",
     "ex.VIME(batch_size=2.5)": f"batch_size {WHOLE}",
     "ex.VIME(batch_size=True)": f"batch_size {WHOLE}",
-    "ex.DQN(replay_capacity=5e3)": f"replay_capacity {WHOLE}",
+    "ex.DQN(replay_capacity=5e-3)": f"replay_capacity {WHOLE}",
     "ex.MedianRatio(ex.NoBonus(), 2.5)": f"window {WHOLE}",
     "ex.VIME(hidden=(32.5,))": f"hidden {TUPLE}",
     "ex.VIME(hidden=32)": f"hidden {TUPLE}",
@@ -45,6 +45,8 @@ SAME = {
     ),
     "ex.Scale(ex.NoBonus(), jnp.float32(0.5))": "ex.Scale(ex.NoBonus(), 0.5)",
     f"{RUN}np.int64(9000), seeds=np.int64(3))": f"{RUN}9000, seeds=3)",
+    f"{RUN}9e3)": f"{RUN}9000)",
+    "ex.VIME(hidden=(3.2e1,), pool_size=1e4)": "ex.VIME(hidden=(32,), pool_size=10000)",
 }
 SCRIPT = """
 import json, sys
@@ -84,6 +86,6 @@ def test_values_of_the_wrong_kind_are_refused(said, text):
 
 
 @pytest.mark.parametrize("text", SAME)
-def test_scalars_of_numpy_and_lists_are_kept_as_pythons(said, text):
+def test_scalars_of_numpy_lists_and_whole_floats_are_kept_as_pythons(said, text):
     assert not said[text].startswith("InvalidSetting")
     assert said[text] == said[SAME[text]]

@@ -120,7 +120,8 @@ def compare(
     Either `experiments`, a preset's name or Experiment objects, or every combination of the given
     environments, agents and bonuses (one or several of each). `env_steps` and `seeds` replace the
     experiments' own; `budget` multiplies the env steps. Finished runs of the same configuration are
-    kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in `root`).
+    kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in
+    `root`, named after the preset and what of it is changed, demo-budget-0.1.html).
     workers, step_limit_s, restarts: as for `train`, where all environments are of Gymnasium.
     """
     configs = plan(
@@ -148,7 +149,8 @@ def compare(
     from explorax.report.page import write_report
     from explorax.result import Comparison, Result
 
-    name = experiments if isinstance(experiments, str) and experiments else "report"
+    changes = {"budget": budget, "env_steps": env_steps, "seeds": seeds, "num_envs": num_envs}
+    name = _page_name(experiments, {"seed": seed, **changes})
     results = tuple(Result(path) for path in ran.directories)
     page = Path(root) / f"{name}.html" if report is None else Path(report)
     page = write_report(ran.directories, page)
@@ -182,6 +184,19 @@ def plan(
         )
     chosen = scaled(chosen, budget, seeds=seeds, env_steps=env_steps, num_envs=num_envs)
     return comparing.configurations(chosen, seed=seed, film=film, uncatalogued=_objects(env))
+
+
+def _page_name(experiments: Any, changes: dict[str, Any]) -> str:
+    """Return what the report of a preset is called: a shorter run of it has another page."""
+    if not (isinstance(experiments, str) and experiments):
+        return "report"
+    unchanged = {"budget": 1.0, "seed": 0}
+    changed = [
+        f"-{name.replace('_', '-')}-{value}"
+        for name, value in changes.items()
+        if value is not None and value != unchanged.get(name)
+    ]
+    return experiments + "".join(changed)
 
 
 def load(path: str | Path) -> "Result":

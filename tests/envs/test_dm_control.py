@@ -1,5 +1,6 @@
 """The border to dm_control's suite, and the suite itself beside our tasks of the same names."""
 
+import importlib
 import itertools
 import json
 import logging
@@ -8,9 +9,8 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import dm_env
-import dm_env.specs
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +30,11 @@ from explorax.envs.point_mass import PointMassState
 from explorax.envs.reacher import ReacherState
 from explorax.envs.suite import make, name_of
 
+if sys.version_info >= adapter.WITHOUT_WHEELS:
+    pytest.skip("labmaze, which dm_control needs, has no wheels here", allow_module_level=True)
 theirs = adapter._suite()  # imported as it is where nothing is drawn
+dm_env: Any = importlib.import_module("dm_env")
+importlib.import_module("dm_env.specs")
 NUMBERS = itertools.count()
 
 
@@ -242,6 +246,13 @@ def test_without_the_package_the_cure_is_named(tmp_path):
     assert len(messages) == 2
     assert all(line.endswith("Install it: pip install 'explorax[dm_control]'") for line in messages)
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_it_cannot_be_installed_the_versions_of_python_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dm_control", None)
+    monkeypatch.setattr(adapter, "WITHOUT_WHEELS", (3, 0))
+    with pytest.raises(Incompatible, match=r"no wheels .* Python 3\.11 or 3\.12, and there pip"):
+        task_names()
 
 
 @pytest.mark.parametrize("missing", [AttributeError("'NoneType' has no 'glGetError'"), OSError()])

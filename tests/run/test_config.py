@@ -35,7 +35,7 @@ _BASE: dict[str, Any] = {
     [
         ("seeds", 0, "RunConfig(seeds=0): seeds must be a whole number of at least 1"),
         ("seeds", True, "seeds must be"),
-        ("seeds", 2.0, "seeds must be"),
+        ("seeds", 2.5, "seeds must be"),
         ("env_steps", -5, "env_steps must be a whole number of at least 1"),
         ("env_steps", 19, "at least 20, one rollout of 4 environments with this agent"),
         ("seed", -1, "seed must be a whole number from 0"),

@@ -1,10 +1,12 @@
 """The options of each command: their names, defaults and help. Imports no JAX."""
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro import conf
+from tyro.constructors import PrimitiveConstructorSpec
 
 
 class Usage(Exception):
@@ -14,12 +16,35 @@ class Usage(Exception):
 _TEXT = conf.arg(metavar="TEXT")
 _NAME = conf.arg(metavar="NAME")
 _DIR = conf.arg(metavar="DIR", aliases=("--out",))
-_COUNT = conf.arg(metavar="N")
 _DIRECTORY = conf.arg(metavar="DIR", help_behavior_hint="")
 
+_MOST_DIGITS = 18
+
+
+def _whole_number(texts: list[str]) -> int:
+    """Return the whole number written as 1000000, 1_000_000 or 1e6. Raises ValueError."""
+    (text,) = texts
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite() or value.adjusted() >= _MOST_DIGITS or value != int(value):
+        raise ValueError(f"{text} is not a whole number. Write it as 1000000 or 1e6.")
+    return int(value)
+
+
+_WHOLE = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="N",
+    instance_from_str=_whole_number,
+    is_instance=lambda value: value is None or isinstance(value, int),
+    str_from_instance=lambda value: [str(value)],
+)
+Count = Annotated[int, _WHOLE]
+OptionalCount = Annotated[int | None, _WHOLE]
 Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
 Workers = Annotated[
-    int,
+    Count,
     conf.arg(
         metavar="N",
         help="Processes that step the environments (of Gymnasium); 0: none but the one that "
@@ -36,7 +61,7 @@ StepLimit = Annotated[
     ),
 ]
 Restarts = Annotated[
-    int,
+    Count,
     conf.arg(
         metavar="N",
         help="How often each environment (of Gymnasium) may be restarted when it fails, before the "
@@ -67,13 +92,13 @@ class Train:
     """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"
     """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)"."""
-    env_steps: Annotated[int, _COUNT] = 100_000
+    env_steps: Count = 100_000
     """Steps of each seed, over all its environments."""
-    seeds: Annotated[int, _COUNT] = 1
+    seeds: Count = 1
     """How many seeds."""
-    seed: Annotated[int, _COUNT] = 0
+    seed: Count = 0
     """The first seed's number; the others follow it."""
-    num_envs: Annotated[int, _COUNT] = 10
+    num_envs: Count = 10
     """Environments side by side, for each seed."""
     init_from: Annotated[Path | None, conf.arg(metavar="RUN", help_behavior_hint="")] = None
     """Start with what the same seeds of a run learned (its directory, or a checkpoint in it): the
@@ -119,17 +144,18 @@ class Compare:
     bonus: Annotated[conf.UseAppendAction[tuple[str, ...]], _TEXT] = ()
     """Intrinsic reward."""
     env_steps: Annotated[
-        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 100000)")
+        OptionalCount,
+        conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 100000)"),
     ] = None
     """Steps of each seed, over all its environments."""
     seeds: Annotated[
-        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
+        OptionalCount, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
     ] = None
     """How many seeds of each."""
-    seed: Annotated[int, _COUNT] = 0
+    seed: Count = 0
     """The first seed's number."""
     num_envs: Annotated[
-        int | None, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
+        OptionalCount, conf.arg(metavar="N", help_behavior_hint="(default: the preset's, or 10)")
     ] = None
     """Environments side by side, for each seed."""
     budget: Annotated[float, conf.arg(metavar="FACTOR")] = 1.0
@@ -157,9 +183,11 @@ class Eval:
 
     directory: Annotated[conf.Positional[Path], _DIRECTORY]
     """The run directory."""
-    episodes: Annotated[int, _COUNT] = 10
+    episodes: Count = 10
     """Episodes of each seed's policy."""
-    seed: Annotated[int | None, conf.arg(metavar="N", help_behavior_hint="(default: all)")] = None
+    seed: Annotated[OptionalCount, conf.arg(metavar="N", help_behavior_hint="(default: all)")] = (
+        None
+    )
     """Only this seed of the run."""
     explore: Flag = False
     """Act as in training, with the policy's noise, instead of greedily."""

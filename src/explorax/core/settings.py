@@ -16,10 +16,10 @@ class _Misfit(Exception):
 def check_types(settings: object) -> None:
     """Raise InvalidSetting where a field of `settings` holds what its annotation does not allow.
 
-    Called first in `__post_init__`. NumPy's and JAX's scalars become Python's, and lists tuples, so
-    that the constructor text of the settings can be read back. A field whose type is a protocol (a
-    bonus, a behaviour) takes an object that has its members, and no class. One whose type is a
-    dataclass takes an object of it.
+    Called first in `__post_init__`. NumPy's and JAX's scalars become Python's, whole floats such as
+    1e6 become ints where those are wanted, and lists tuples, so that the constructor text of the
+    settings can be read back. A field whose type is a protocol (a bonus, a behavior) takes an
+    object that has its members, and no class. One whose type is a dataclass takes an object of it.
     """
     for field, hint in _hints(type(settings)).items():
         value = getattr(settings, field)
@@ -49,6 +49,8 @@ def _fitted(hint: Any, value: Any) -> Any:
         return _tuple(get_args(hint), value)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1e6 env steps
     if hint in _WORDS:
         kinds = (int, float) if hint is float else hint
         if not isinstance(value, kinds) or (isinstance(value, bool) and hint is not bool):

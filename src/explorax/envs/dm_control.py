@@ -5,6 +5,7 @@ dm_control and MuJoCo are the extra `dm_control`, and are imported when such a t
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from explorax.envs.reacher import Reacher
 
 PREFIX = "dm_control:"
 CURE = "pip install 'explorax[dm_control]'"
+WITHOUT_WHEELS = (3, 13)  # the first Python for which labmaze, which dm_control needs, has none
 NO_BOUND = 1e10  # how dm_control writes that an action has none: MuJoCo's largest number
 # Where one of our tasks is the same one, its map holds.
 _TWINS = {
@@ -201,8 +203,14 @@ def _suite(id: str = "") -> Any:
         with without_opengl():
             from dm_control import suite
     except ModuleNotFoundError as error:
+        cure = f"Install it: {CURE}"
+        if sys.version_info >= WITHOUT_WHEELS:
+            cure = (
+                "dm_control needs labmaze, which has no wheels for Python 3.13 and newer: make an "
+                f"environment with Python 3.11 or 3.12, and there {CURE}"
+            )
         raise Incompatible(
-            f"{what} needs a package that is not installed: {error}. Install it: {CURE}"
+            f"{what} needs a package that is not installed: {error}. {cure}"
         ) from error
     except Exception as error:  # PyOpenGL raises whatever it pleases where a library is missing
         wrong = (str(error) or type(error).__name__).splitlines()[0].removesuffix(".")

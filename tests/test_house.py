@@ -8,6 +8,7 @@ import inspect
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -145,6 +146,25 @@ def test_every_make_command_on_a_page_exists() -> None:
         used[page] = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE))
     assert "demo" in used["README.md"] and "test" in used["README.md"]
     assert not {page: names - targets for page, names in used.items() if names - targets}
+
+
+@pytest.mark.parametrize(("owner", "refused"), [("/another/checkout", True), (str(ROOT), False)])
+def test_the_environment_of_another_checkout_is_left_alone(
+    tmp_path: Path, owner: str, refused: bool
+) -> None:
+    installed = tmp_path / "site" / "explorax-0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: explorax\nVersion: 0\n")
+    (installed / "direct_url.json").write_text(f'{{"url": "file://{owner}"}}')
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "owner", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode != 0) == refused
+    assert not refused or f"installed from {owner}, another checkout" in done.stderr
 
 
 def test_every_explorax_command_on_a_page_exists() -> None:

@@ -1,0 +1,35 @@
+"""How a message names an argument: as Python does, or as the command line does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_on_command_line = ContextVar("explorax_on_command_line", default=False)
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Let messages name flags while this lasts. The command line runs in it."""
+    token = _on_command_line.set(True)
+    try:
+        yield
+    finally:
+        _on_command_line.reset(token)
+
+
+def argument(name: str, value: object = None) -> str:
+    """Return `--num-envs 4` on the command line and `num_envs=4` in Python.
+
+    value: what it is given; None for a switch, which is `--resume` and `resume=True`.
+    """
+    if _on_command_line.get():
+        flag = f"--{name.replace('_', '-')}"
+        return flag if value is None else f"{flag} {value}"
+    return f"{name}={'True' if value is None else value}"
+
+
+def resuming(directory: object) -> str:
+    """Return how to go on with the run in `directory`: a command, or what to call."""
+    if _on_command_line.get():
+        return f"explorax train --resume {directory}"
+    return "the same call with resume=True"

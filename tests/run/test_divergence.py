@@ -56,7 +56,7 @@ def test_an_infinite_bonus_is_named_with_its_step_and_the_good_checkpoint_is_kep
     assert checkpoints(path) == ["chunk_000003", "chunk_000004"]
     assert f"Saved in {path / 'checkpoints' / 'chunk_000004'}." in said
     good = path / "checkpoints" / "chunk_000003"
-    assert f"--init-from {good}." in said and "Lower the bonus's scale" in said
+    assert f"init_from={str(good)!r}." in said and "Lower the bonus's scale" in said
     assert (meta["status"], meta["env_steps"]) == ("diverged", 160)
     assert meta["diverged"] == {"3": 140, "4": 140}
     assert meta["nonfinite"] == {"3": "bonus", "4": "bonus"}
@@ -132,7 +132,7 @@ def test_one_seed_stops_all_or_is_noted_as_asked(
     said, path, meta = stopped(CONFIG, tmp_path)
     assert "No checkpoint from before is left: start again." in said and "seed 3" not in said
     assert meta["diverged"] == {"4": 20} and checkpoints(path) == ["chunk_000001"]
-    with pytest.raises(Diverged, match=r"has diverged \(seed 4\).*--on-divergence note"):
+    with pytest.raises(Diverged, match=r"has diverged \(seed 4\).*on_divergence='note'"):
         resume_run(path, extra=EXTRA, **ENV)
     resume_run(path, extra=EXTRA, on_divergence="note", **ENV)
     meta = json.loads((path / "meta.json").read_text())

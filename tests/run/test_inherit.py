@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers_of_both(
     root = tmp_path / "new"
     said = refused(starting(source, agent=Strider()), root)
     assert "its agent is Wanderer, and this run's is Strider" in said
-    assert said.startswith("Incompatible") and '--agent "Wanderer(...)"' in said
+    assert said.startswith("Incompatible") and "give an agent Wanderer(...)" in said
     said = refused(starting(source), root, Wider())
     assert "obs (2,) there, (3,) here; weights (2, 4) there, (3, 4) here" in said
     assert said.startswith("Incompatible") and "Wanderer(rate=0.05, rollout_length=5)" in said
@@ -228,7 +228,7 @@ def test_a_source_that_is_missing_damaged_or_unfinished_is_refused(
     source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        RunDirectoryError, match=r"--init-from .*nowhere: there is no such directory"
+        RunDirectoryError, match=r"init_from=.*nowhere': there is no such directory"
     ):
         origin_of(tmp_path / "nowhere")
     mine = shutil.copytree(source, tmp_path / "mine")
@@ -239,10 +239,10 @@ def test_a_source_that_is_missing_damaged_or_unfinished_is_refused(
     for path in (mine / "checkpoints").iterdir():
         shutil.rmtree(path)
     assert "no checkpoint chunk_000006: it was stopped before its first" in refused(config, root)
-    with pytest.raises(CheckpointError, match=r"no checkpoint: .*explorax train --resume "):
+    with pytest.raises(CheckpointError, match=r"no checkpoint: .*with resume=True"):
         origin_of(mine)
     (mine / "config.json").write_text("{}")
-    assert "RunDirectoryError: --init-from" in refused(config, root)
+    assert "RunDirectoryError: init_from=" in refused(config, root)
 
 
 def test_what_is_not_finite_is_not_handed_on(

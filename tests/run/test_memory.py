@@ -35,7 +35,7 @@ def test_the_message_has_the_estimate_the_amount_and_the_cure(
     assert "1000 seeds would need about 180.0 MiB (the agent 110.0 MiB, the bonus 40.0" in message
     assert "the rest and computing 30.0 MiB)" in message
     assert "100.0 MiB are free" in message
-    assert "At most 500 of these seeds fit at once: give --seeds 500, or choose" in message
+    assert "At most 500 of these seeds fit at once: give seeds=500, or choose" in message
     assert "choose a smaller replay in the agent" in message
     with pytest.raises(NotEnoughMemory, match="Not even one seed fits: choose less for the bonus"):
         memory.check(CONFIG, 0, 1000 * 100 * MEGABYTE, 0)

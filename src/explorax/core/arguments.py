@@ -17,19 +17,25 @@ def on_command_line() -> Iterator[None]:
         _on_command_line.reset(token)
 
 
+def named(name: str) -> str:
+    """Return `--num-envs` on the command line and `num_envs` in Python."""
+    return f"--{name.replace('_', '-')}" if _on_command_line.get() else name
+
+
 def argument(name: str, value: object = None) -> str:
     """Return `--num-envs 4` on the command line and `num_envs=4` in Python.
 
     value: what it is given; None for a switch, which is `--resume` and `resume=True`.
     """
     if _on_command_line.get():
-        flag = f"--{name.replace('_', '-')}"
-        return flag if value is None else f"{flag} {value}"
-    return f"{name}={'True' if value is None else value}"
+        return named(name) if value is None else f"{named(name)} {value}"
+    if value is None:
+        return f"{name}=True"
+    return f"{name}={value}" if isinstance(value, int) else f"{name}={str(value)!r}"
 
 
 def resuming(directory: object) -> str:
     """Return how to go on with the run in `directory`: a command, or what to call."""
     if _on_command_line.get():
         return f"explorax train --resume {directory}"
-    return "the same call with resume=True"
+    return "the call that began it, with resume=True"

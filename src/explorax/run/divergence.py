@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from explorax.core.arguments import argument
 from explorax.core.errors import InvalidSetting
 from explorax.loop import NONFINITE
 from explorax.ops import nonfinite
 
-CHOICES = ("stop", "note")  # of --on-divergence
+CHOICES = ("stop", "note")  # of on_divergence
 _STEPS = (
     "learning_rate",
     "sampler_learning_rate",
@@ -83,12 +84,12 @@ def message(broken: Sequence[Broken], saved: Path, finite: Path | None, agent: A
     if finite is None:
         way = "No checkpoint from before is left: start again."
     elif getattr(agent, "hands_on", ()):
-        way = f"Go on from what was learned before with --init-from {finite}."
+        way = f"Go on from what was learned before with {argument('init_from', finite)}."
     else:
         way = f"The newest checkpoint from before is {finite}."
     return (
         f"Diverged: {'; '.join(told)}{more}. Nothing was amiss before. Saved in {saved}. {cure} "
-        f"{way} --on-divergence note trains on regardless."
+        f"{way} {argument('on_divergence', 'note')} trains on regardless."
     )
 
 
@@ -96,8 +97,9 @@ def again(record: Mapping[str, Any], run: Path) -> str:
     """Return why a run that has diverged is not resumed."""
     return (
         f"The run in {run} has diverged (seed {', '.join(record)}): what it learned since means "
-        f"nothing. Start another from a checkpoint that is finite, --init-from "
-        f"{run}/checkpoints/chunk_NNNNNN, or train on regardless: --on-divergence note."
+        f"nothing. Start another from a checkpoint that is finite, "
+        f"{argument('init_from', run / 'checkpoints' / 'chunk_NNNNNN')}, or train on regardless: "
+        f"{argument('on_divergence', 'note')}."
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from explorax.core.arguments import argument, resuming
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
 from explorax.ops.images import is_image
@@ -110,7 +111,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
 
 def _record(run: Path) -> dict[str, Any]:
     """Return what config.json says, without making the agent and bonus that it names."""
-    text = f"--init-from {run}: "
+    text = _given(run)
     if not RunDirectory(run).config.is_file():
         what = "it has no config.json" if run.is_dir() else "there is no such directory"
         raise RunDirectoryError(
@@ -131,12 +132,16 @@ def _record(run: Path) -> dict[str, Any]:
     return record
 
 
+def _given(path: Path) -> str:
+    return f"{argument('init_from', path)}: "
+
+
 def _no_checkpoint(run: Path, name: str | None) -> str:
     there = [path.name for path in checkpoint.saved_in(run / CHECKPOINTS)]
     has = f"it has {', '.join(there)}" if there else "it was stopped before its first"
     return (
-        f"--init-from {run}: the run has no checkpoint{'' if name is None else f' {name}'}: {has}. "
-        f"Go on with it, explorax train --resume {run}, or give a checkpoint that is there, "
+        f"{_given(run)}the run has no checkpoint{'' if name is None else f' {name}'}: {has}. "
+        f"Go on with it ({resuming(run)}), or give a checkpoint that is there, "
         f"RUN/{CHECKPOINTS}/chunk_NNNNNN."
     )
 
@@ -145,12 +150,12 @@ def _check_agent(config: RunConfig, run: Path, record: Mapping[str, Any]) -> Non
     here, there = type(config.agent).__name__, record["agent"].partition("(")[0]
     if here != there:
         raise Incompatible(
-            f"--init-from {run}: its agent is {there}, and this run's is {here}. What one learns "
-            f'says nothing to another: give --agent "{there}(...)", or a run of {here}.'
+            f"{_given(run)}its agent is {there}, and this run's is {here}. What one learns "
+            f"says nothing to another: give an agent {there}(...), or a run of {here}."
         )
     if not getattr(config.agent, "hands_on", ()):
         raise Incompatible(
-            f"--init-from {run}: {here} does not say what it hands on. Give the class "
+            f"{_given(run)}{here} does not say what it hands on. Give the class "
             f'hands_on = ("params", ...), the names of fields of its state.'
         )
 
@@ -167,7 +172,7 @@ def _check_meaning(agent: Any, run: Path, record: Mapping[str, Any], images: boo
     ]
     if odd:
         raise Incompatible(
-            f"--init-from {run}: what was learned there would mean something else here: "
+            f"{_given(run)}what was learned there would mean something else here: "
             f"{'; '.join(odd)}. Give the agent the same."
         )
 
@@ -240,12 +245,12 @@ def _check_shapes(
     shown = "; ".join([*apart, *odd[:_SHOWN], *(["..."] if len(odd) > _SHOWN else [])])
     if not apart and record["agent"] == expression(config.agent):
         raise CheckpointError(
-            f"--init-from {run}: its arrays are not those of the same agent here: {shown}. It was "
+            f"{_given(run)}its arrays are not those of the same agent here: {shown}. It was "
             f"probably written by another version of explorax: use that version (meta.json names "
             f"it), or train it again."
         )
     raise Incompatible(
-        f"--init-from {run}: its shapes are not those of this run: {shown}. Give an "
+        f"{_given(run)}its shapes are not those of this run: {shown}. Give an "
         f"environment with the same observations and actions as {record['env']}, and an agent "
         f"whose networks are those of {record['agent']}."
     )
@@ -272,6 +277,6 @@ def _check_finite(path: Path, taken: Mapping[str, np.ndarray], seeds: list[int])
         if broken.any():
             whose = ", ".join(str(seeds[row]) for row in np.flatnonzero(broken))
             raise CheckpointError(
-                f"--init-from {path}: {name.lstrip('.')} of seed {whose} is not finite: that run "
+                f"{_given(path)}{name.lstrip('.')} of seed {whose} is not finite: that run "
                 f"had diverged. Give its checkpoint before, {path.parent}/chunk_NNNNNN."
             )

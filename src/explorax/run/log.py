@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from explorax.core.arguments import argument
 from explorax.core.errors import CheckpointError
 from explorax.run.directory import writing
 
@@ -46,7 +47,8 @@ class MetricsFile:
             if size < length:
                 raise CheckpointError(
                     f"{path} has {size:,} bytes and the checkpoint was taken at {length:,}: it was "
-                    f"cut or replaced. Put the file back, or start again with --overwrite."
+                    f"cut or replaced. Put the file back, or start again with "
+                    f"{argument('overwrite')}."
                 )
             self._file = path.open("r+b" if path.exists() else "w+b")
             self._file.truncate(length)

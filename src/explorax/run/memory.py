@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from explorax.core.arguments import argument, named
 from explorax.core.errors import NotEnoughMemory
 from explorax.run.config import RunConfig
 
@@ -57,7 +58,7 @@ def check(config: RunConfig, agent: int, bonus: int, rest: int) -> None:
         return
     fits = int(config.seeds * _MARGIN * available / total)
     fewer = (
-        f"At most {fits} of these seeds fit at once: give --seeds {fits}, or "
+        f"At most {fits} of these seeds fit at once: give {argument('seeds', fits)}, or "
         if fits
         else "Not even one seed fits: "
     )
@@ -65,7 +66,7 @@ def check(config: RunConfig, agent: int, bonus: int, rest: int) -> None:
     raise NotEnoughMemory(
         f"{config.seeds} seeds would need about {_text(total)} (the agent {_text(agent)}, the "
         f"bonus {_text(bonus)}, the rest and computing {_text(rest)}) and {_text(available)} are "
-        f"free. {fewer}choose {_CURES[most]}, or fewer --num-envs."
+        f"free. {fewer}choose {_CURES[most]}, or a smaller {named('num_envs')}."
     )
 
 

@@ -33,6 +33,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Lets an argument annotated with one of our protocols be checked: has it all the members?
 setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  (typeshed hides the attribute)
+
+
+class _EveryName:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+# From Python 3.13 on a member that is None counts as lacking unless its name is in here.
+setattr(Protocol, "__non_callable_proto_members__", _EveryName())  # noqa: B010  (as above)
 # Every function of the library checks the types and shapes in its signature when a test calls it.
 # As for type checkers, an int will do where a float is wanted.
 checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))

@@ -6,11 +6,12 @@ Imports Stable-Baselines3, which explorax does not install.
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from explorax.adapters.learning import Schedule
-from explorax.adapters.spaces import Bounds
+from explorax.adapters.spaces import Bounds, counted_from_zero
 from explorax.adapters.stream import Keeps, Stream
-from explorax.core.errors import Incompatible
+from explorax.core.errors import BadEnvironmentData, Incompatible
 from explorax.core.protocols import Bonus
 
 try:
@@ -61,7 +62,7 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         self._stream = Stream(
             _name(venv),
             bonus,
-            (venv.observation_space, venv.action_space, venv.num_envs),
+            (venv.observation_space, _sent(venv), venv.num_envs),
             Schedule(scale, update_every, seed),
             resets=False,
             bounds=action_bounds,
@@ -74,7 +75,15 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        self._acted = self._stream.act(actions)
+        try:
+            self._acted = self._stream.act(actions)
+        except BadEnvironmentData as error:
+            if np.any(getattr(self.action_space, "start", 0)):
+                raise BadEnvironmentData(
+                    f"{error} Stable-Baselines3's algorithms count actions from 0, wherever "
+                    f"{self.action_space} begins; those that explore by its sample() do not."
+                ) from None
+            raise
         self.venv.step_async(actions)
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -104,6 +113,21 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
                 "ended. Every VecEnv of Stable-Baselines3 does."
             )
         return info["terminal_observation"]
+
+
+def _sent(venv: VecEnv) -> spaces.Space:
+    """Return the space of what Stable-Baselines3's algorithms send to `venv`.
+
+    They count codes from 0, wherever Discrete(n, start) or MultiDiscrete(nvec, start) begin, and
+    DummyVecEnv and SubprocVecEnv hand that on as it is.
+    """
+    space = venv.action_space
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        raise Incompatible(
+            f"{_name(venv)} acts in {space}, which no algorithm of Stable-Baselines3 does. Actions "
+            "must be Discrete, a Box, MultiDiscrete or MultiBinary."
+        )
+    return counted_from_zero(space)
 
 
 def _name(venv: VecEnv) -> str:

@@ -1,5 +1,6 @@
 """What the wrappers share: the live stream of steps, paid at once and learned from now and then."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,10 @@ class Stream:
             raise BadEnvironmentData(f"{self._name}: step was called before reset. Call reset.")
         if isinstance(self._acted, ARRAYS):
             self._check_shape("actions", np.asarray(actions), self._acted.shape)
-        acted = self._located(lambda: encode_actions(self._acted, actions, self._bounds))
+        acted = self._located(
+            lambda: encode_actions(self._acted, actions, self._bounds),
+            "Send what the space of actions has, or wrap the environment so that it has others.",
+        )
         self._check_finite("the action that it is given", acted)
         return acted
 
@@ -240,7 +244,10 @@ class Stream:
     def _encoded(self, observations: Any) -> np.ndarray:
         if isinstance(self._observed, ARRAYS):  # as the environment has them
             self._check_shape("observations", np.asarray(observations), self._observed.shape)
-        obs = self._located(lambda: encode_observations(self._observed, observations))
+        obs = self._located(
+            lambda: encode_observations(self._observed, observations),
+            "Mend the environment, or wrap it.",
+        )
         self._check_shape("observations", obs, self._spec.obs.shape)
         return obs
 
@@ -252,12 +259,13 @@ class Stream:
                 f"must have {wanted}. Mend the environment, or wrap it."
             )
 
-    def _located(self, encode: Any) -> np.ndarray:
-        """Return `encode()`, what is wrong with it told with the step."""
+    def _located(self, encode: Callable[[], np.ndarray], cure: str) -> np.ndarray:
+        """Return `encode()`, what is wrong with it told with the step and with what to do."""
         try:
             return encode()
         except BadEnvironmentData as error:
-            raise BadEnvironmentData(f"{self._name}, step {self._stepped}, {error}") from None
+            told = f"{self._name}, step {self._stepped}, {error}. {cure}"
+            raise BadEnvironmentData(told) from None
 
     def _successors(self, obs: np.ndarray, finals: dict[int, Any]) -> np.ndarray:
         """Return the true successors [E, *obs_shape]."""

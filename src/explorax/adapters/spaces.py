@@ -4,6 +4,7 @@ Observations are encoded as everywhere in explorax (`envs.gymnasium_guard`), but
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -94,6 +95,37 @@ def encode_observations(space: spaces.Space, batch: Any) -> np.ndarray:
 def encode_observation(space: spaces.Space, observation: Any) -> np.ndarray:
     """Return one checked observation of `space` as `encode_observations` has it, [*obs_shape]."""
     return _channels_last(space, encode(space, observation))
+
+
+def handed_on(space: spaces.Space, observation: Any) -> Any:
+    """Return one observation as vector environments hand it on in a batch.
+
+    They write it into arrays of the space's shape and dtype, and of a dict the entries that the
+    space has. So an image given as floats, or (1, 3) for (3,), is the same at an episode's end as
+    in every step before. What cannot be written so is returned as it is, for `fault` to name.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(observation, Mapping):
+        if space.spaces.keys() <= observation.keys():
+            return {key: handed_on(part, observation[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple) and isinstance(observation, tuple | list):
+        if len(observation) == len(space.spaces):
+            return tuple(map(handed_on, space.spaces, observation))
+    return _written(space, observation) if isinstance(space, ARRAYS) else observation
+
+
+def _written(space: spaces.Space, value: Any) -> Any:
+    """Return `value` as an array of the space's shape and whole dtype, or as it is."""
+    shape, dtype = space.shape or (), np.dtype(space.dtype)
+    try:
+        array = np.asarray(value)
+        fits = array.size == math.prod(shape)
+        array = array.reshape(shape) if fits else np.broadcast_to(array, shape)
+    except ValueError:  # ragged lists, or another size
+        return value
+    if array.dtype.kind == "f" and dtype.kind in "iub" and np.isfinite(array).all():
+        with np.errstate(invalid="ignore"):
+            return array.astype(dtype)
+    return array
 
 
 def _channels_last(space: spaces.Space, values: np.ndarray) -> np.ndarray:

@@ -3,11 +3,13 @@
 Imports Stable-Baselines3, which explorax does not install.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from explorax.adapters.ends import save_ends
 from explorax.adapters.learning import Schedule
 from explorax.adapters.spaces import Bounds, counted_from_zero
 from explorax.adapters.stream import Keeps, Stream
@@ -38,7 +40,8 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
     is info["terminal_observation"], and an end by TimeLimit is no termination.
 
     Put it over Monitor, which then shows the environment's own returns, and under VecNormalize,
-    VecFrameStack and VecTransposeImage. Evaluate on an environment without it.
+    VecFrameStack and VecTransposeImage. Evaluate on an environment without it, or with NoBonus()
+    where EvalCallback wants the same wrappers.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         paid here, InvalidSetting for values that are out of range.
         """
         super().__init__(venv)  # pyright: ignore[reportCallIssue]  (it is not installed here)
+        save_ends(_envs(venv))
+        _warn_of_goals(venv)
         self._stream = Stream(
             _name(venv),
             bonus,
@@ -130,6 +135,30 @@ def _sent(venv: VecEnv) -> spaces.Space:
     return counted_from_zero(space)
 
 
+def _warn_of_goals(venv: VecEnv) -> None:
+    """Warn where a replay may give rows new goals, and new rewards without the bonus."""
+    space = venv.observation_space
+    if isinstance(space, spaces.Dict) and {"achieved_goal", "desired_goal"} <= space.spaces.keys():
+        warnings.warn(
+            f"{_name(venv)} has goals. HerReplayBuffer gives rows of its replay other goals and "
+            "asks the environment for their rewards, in which there is no bonus: with its "
+            "n_sampled_goal=4 in 80% of what it samples. Take DictReplayBuffer, or a trainer "
+            "without a replay, where the bonus shall be in all.",
+            stacklevel=3,
+        )
+
+
+def _envs(venv: VecEnv) -> Any:
+    """Return the environments that are in this process; None where they are in others.
+
+    Those are not asked for anything: what they answer is pickled, and what cannot be (a wrapper
+    made of a lambda, in the spec) ends their process.
+    """
+    return getattr(venv.unwrapped, "envs", None)
+
+
 def _name(venv: VecEnv) -> str:
-    spec: Any = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
-    return type(venv).__name__ if spec is None else spec.id
+    """Return the id of the environments where it can be seen from here, or the vector's class."""
+    envs = _envs(venv) or [None]
+    spec = getattr(getattr(envs[0], "unwrapped", None), "spec", None)
+    return type(venv.unwrapped).__name__ if spec is None else spec.id

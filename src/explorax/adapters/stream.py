@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from explorax.adapters import learning, saving, suitability
+from explorax.adapters.ends import Suspicion
 from explorax.adapters.learning import Learned, Schedule
 from explorax.adapters.spaces import (
     ARRAYS,
@@ -17,6 +18,7 @@ from explorax.adapters.spaces import (
     encode_actions,
     encode_observation,
     encode_observations,
+    handed_on,
     spec_of,
 )
 from explorax.core.errors import BadEnvironmentData, Diverged
@@ -51,7 +53,7 @@ class Stream:
         """
         self._name, self._bonus, self._schedule, self._resets = name, bonus, schedule, resets
         self._observed, self._acted, self._envs = worlds
-        self._bounds = bounds
+        self._bounds, self._suspicion = bounds, Suspicion(name)
         self._spec = spec_of(*worlds, name, bounds)
         self._steps = -(-schedule.update_every // self._envs)  # T, between two updates
         scored, learned = (self._rollout(self._empty(n), n) for n in (1, self._steps))
@@ -112,8 +114,11 @@ class Stream:
         finite, Diverged where the bonus is not.
         """
         self._stepped += 1
+        assert self._obs is not None, "step follows act"
         obs = self._encoded(observations)
         next_obs = self._successors(obs, finals)
+        for index in finals:
+            self._suspicion.look(self._obs[index], next_obs[index], obs[index])
         with np.errstate(over="ignore"):
             extrinsic = np.asarray(reward).astype(np.float32)
         self._check_shape("rewards", extrinsic, ())
@@ -272,7 +277,8 @@ class Stream:
         if not finals:
             return obs
         next_obs = obs.copy()
-        for index, observation in finals.items():
+        for index, given in finals.items():
+            observation = handed_on(self._observed, given)
             wrong = fault(self._observed, observation)
             if wrong is not None:
                 raise BadEnvironmentData(

@@ -122,6 +122,8 @@ def fault(space: spaces.Space, value: Any) -> str | None:
 
 
 def _array_fault(space: spaces.Space, value: Any) -> str | None:
+    if isinstance(space, spaces.Text):
+        return None if space.contains(value) else f"is {value!r} and must be in {space}"
     try:
         array = np.asarray(value)
     except ValueError:  # ragged lists
@@ -237,7 +239,7 @@ class Guard:
 
     def _observe(self, observation: Any, field: str) -> np.ndarray:
         if self._plain is not None and _is_small(observation, self._plain):
-            return observation  # which the rows make float32
+            return observation  # the environment's own, which the rows copy before any other call
         wrong = fault(self.env.observation_space, observation)
         if wrong is not None:
             self._raise(field, wrong)

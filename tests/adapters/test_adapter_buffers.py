@@ -2,9 +2,11 @@
 
 import copy
 import pickle
+from collections import deque
 from functools import partial
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import Wrapper, spaces
@@ -85,18 +87,18 @@ def test_rewards_that_are_told_stay_as_they_were():
     np.testing.assert_array_equal([out[1][0] for out in told], [2, 3, 4])
 
 
-def out_of_reach(env, below):
-    """Return `env` as if its environments were in other processes."""
-    for each in below.envs:
-        del each.step
-    return env
+class OutOfReach(SyncVectorEnv):
+    """Has its environments where nobody finds them, as if they were in other processes."""
+
+    def __init__(self, makers):
+        super().__init__(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        self.envs: Any = deque(self.envs)
 
 
 def test_ends_that_nobody_can_save_are_suspected():
-    below = reusing()
-    env = out_of_reach(IntrinsicReward(below, PaysOne()), below)
+    env = IntrinsicReward(OutOfReach([Reuses] * 2), PaysOne())
     played(env, 4 * LAST)  # eight episodes
-    with pytest.warns(UserWarning, match="10 episodes in a row .* let it return copies"):
+    with pytest.warns(UserWarning, match=r"10 episodes in a row .* let it return copies"):
         played(env, LAST)
     played(env, 10 * LAST)  # once
 
@@ -108,22 +110,34 @@ class Copies(Wrapper):
 
 
 class Rests(Walk):
-    """A walk in which every episode ends and begins at place 0, and stays there."""
+    """Ends after two steps where it began; `moves`: after a step elsewhere."""
+
+    def __init__(self, moves):
+        super().__init__("box")
+        self.moves = moves
 
     def step(self, action):
-        self.place, self.steps = 0, self.steps + 1
+        self.steps += 1
+        self.place = 1 if self.moves and self.steps == 1 else 0
         return self.seen(), 0.0, False, self.steps == 2, {}
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place = 0
+        gymnasium.Env.reset(self, seed=seed)
+        self.place = self.steps = 0
         return self.seen(), {}
 
 
-@pytest.mark.parametrize("made", [lambda: Copies(Reuses()), partial(Rests, "box")])
+@pytest.mark.parametrize("made", [lambda: Copies(Reuses()), partial(Rests, False)])
 def test_other_ends_are_not_suspected(made):
-    below: Any = SyncVectorEnv([made] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    played(out_of_reach(IntrinsicReward(below, PaysOne()), below), 60)  # warnings are errors
+    played(IntrinsicReward(OutOfReach([made] * 2), PaysOne()), 60)  # warnings are errors
+
+
+def test_ends_that_were_saved_are_not_suspected():
+    made: Any = [partial(Rests, True)] * 2
+    env = IntrinsicReward(SyncVectorEnv(made, autoreset_mode=AutoresetMode.SAME_STEP), PaysOne())
+    played(env, 60)
+    with pytest.warns(UserWarning, match="10 episodes"):
+        played(IntrinsicReward(OutOfReach(made), PaysOne()), 60)
 
 
 class Loose(Walk):

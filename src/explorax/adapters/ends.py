@@ -35,12 +35,15 @@ class CopiesEnd:
         return told
 
 
-def save_ends(envs: Any) -> None:
+def save_ends(envs: Any) -> bool:
     """Let each of `envs`, those of a vector in this process, hand on copies of its last
-    observations. Does nothing where `envs` are not there, as for those in other processes."""
-    for env in envs if isinstance(envs, list | tuple) else ():
-        if isinstance(env, gymnasium.Env) and not isinstance(vars(env).get("step"), CopiesEnd):
+    observations. Return whether there were any; those in other processes are None here."""
+    given = envs if isinstance(envs, list | tuple) else ()
+    saved = [each for each in given if isinstance(each, gymnasium.Env)]
+    for env in saved:
+        if not isinstance(vars(env).get("step"), CopiesEnd):
             setattr(env, "step", CopiesEnd(env))  # noqa: B010  (a method, for type checkers)
+    return len(saved) == len(given) > 0
 
 
 class Suspicion:
@@ -50,8 +53,8 @@ class Suspicion:
     that was so ten times in a row, and each time somewhere else than a step before.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.alike, self.open = name, 0, True
+    def __init__(self, name: str, saved: bool) -> None:
+        self.name, self.alike, self.open = name, 0, not saved
 
     def look(self, before: np.ndarray, last: np.ndarray, first: np.ndarray) -> None:
         """Compare an episode's last observation with the one `before` and the next one's first."""

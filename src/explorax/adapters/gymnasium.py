@@ -60,15 +60,15 @@ class IntrinsicReward(Keeps, VectorWrapper, gymnasium.utils.RecordConstructorArg
         )
         VectorWrapper.__init__(self, env)
         self._mode = _autoreset_mode(env)
-        if self._mode is AutoresetMode.SAME_STEP:
-            save_ends(getattr(env.unwrapped, "envs", None))
+        same = self._mode is AutoresetMode.SAME_STEP
         self._stream = Stream(
             _name(env),
             bonus,
             (env.single_observation_space, env.single_action_space, env.num_envs),
             Schedule(scale, update_every, seed),
-            resets=self._mode is not AutoresetMode.SAME_STEP,
+            resets=not same,
             bounds=action_bounds,
+            saved=same and save_ends(getattr(env.unwrapped, "envs", None)),
         )
 
     def reset(

@@ -62,7 +62,6 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         paid here, InvalidSetting for values that are out of range.
         """
         super().__init__(venv)  # pyright: ignore[reportCallIssue]  (it is not installed here)
-        save_ends(_envs(venv))
         _warn_of_goals(venv)
         self._stream = Stream(
             _name(venv),
@@ -71,6 +70,7 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
             Schedule(scale, update_every, seed),
             resets=False,
             bounds=action_bounds,
+            saved=save_ends(_envs(venv)),
         )
         self._acted: np.ndarray | None = None
 

@@ -44,16 +44,18 @@ class Stream:
         schedule: Schedule,
         resets: bool,
         bounds: Bounds | None = None,
+        saved: bool = False,
     ) -> None:
         """Start with a fresh bonus.
 
         worlds: what one environment observes and how it acts, and how many there are. resets:
         whether an environment whose episode ended resets in its next step, or when it is told to,
-        and not in the same step. bounds: of actions without bounds.
+        and not in the same step. bounds: of actions without bounds. saved: whether last
+        observations are known to be copies.
         """
         self._name, self._bonus, self._schedule, self._resets = name, bonus, schedule, resets
         self._observed, self._acted, self._envs = worlds
-        self._bounds, self._suspicion = bounds, Suspicion(name)
+        self._bounds, self._suspicion = bounds, Suspicion(name, saved)
         self._spec = spec_of(*worlds, name, bounds)
         self._steps = -(-schedule.update_every // self._envs)  # T, between two updates
         scored, learned = (self._rollout(self._empty(n), n) for n in (1, self._steps))

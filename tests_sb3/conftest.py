@@ -9,4 +9,5 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_threads] = "1"
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "adapters"))  # worlds.py
+_tests = Path(__file__).parents[1] / "tests"
+sys.path[:0] = [str(_tests / "adapters"), str(_tests)]  # worlds.py, action_cases.py

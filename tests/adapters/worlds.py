@@ -34,7 +34,7 @@ class Walk(gymnasium.Env):
         self.action_space = spaces.Discrete(2)
         self.place, self.steps = 0, 0
 
-    def seen(self):
+    def seen(self) -> Any:
         flag = np.array([self.place / 8, 1.0], np.float32)
         if self.shown == "box":
             return np.array([self.place], np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from playing import KEY, play
+from reusing import LAST, SHOWN, Reuses
 
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting, UnknownName
 from explorax.core.protocols import Box, Discrete
@@ -129,6 +130,16 @@ def test_true_successor_is_rebuilt_where_an_episode_ends(fake):
     np.testing.assert_array_equal([row.obs[0, 0] for row in rows], [1, 2, 0, 1])
     np.testing.assert_array_equal([row.terminated[0] for row in rows], [0, 0, 1, 0])
     assert not any(row.truncated.any() for row in rows)
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_an_environment_writes_over_is_remembered(fake, shown):
+    env = fake()
+    gymnasium.registry[env.id].entry_point = partial(Reuses, shown)
+    _, obs, rows = play(env, [np.zeros(2, np.int32)] * (LAST + 1))
+    np.testing.assert_array_equal(obs[:, 0], [0, 0])
+    np.testing.assert_array_equal([row.next_obs[1, 0] for row in rows], [2, 4, 6, 8, 2])
+    np.testing.assert_array_equal([row.obs[1, 0] for row in rows], [2, 4, 6, 0, 2])
 
 
 def test_time_limit_truncates_but_an_end_in_the_same_step_terminates(fake):

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
+from explorax.adapters.ends import save_ends
 from explorax.adapters.learning import Schedule
 from explorax.adapters.spaces import Bounds
 from explorax.adapters.stream import Keeps, Stream
@@ -27,8 +28,9 @@ class IntrinsicReward(Keeps, VectorWrapper, gymnasium.utils.RecordConstructorArg
     transition: it is paid nothing and not learned from. SAME_STEP has none and is faster.
 
     Put it on the environment itself, under wrappers that normalise rewards or observations and
-    over RecordEpisodeStatistics, which then shows the environment's own returns. Wrap only the
-    environments that are trained on.
+    over RecordEpisodeStatistics, which then shows the environment's own returns: the wrapper of
+    single environments, since Gymnasium 1.3.0's for vectors counts wrongly in SAME_STEP and
+    DISABLED. Wrap only the environments that are trained on.
     """
 
     def __init__(
@@ -58,13 +60,15 @@ class IntrinsicReward(Keeps, VectorWrapper, gymnasium.utils.RecordConstructorArg
         )
         VectorWrapper.__init__(self, env)
         self._mode = _autoreset_mode(env)
+        same = self._mode is AutoresetMode.SAME_STEP
         self._stream = Stream(
             _name(env),
             bonus,
             (env.single_observation_space, env.single_action_space, env.num_envs),
             Schedule(scale, update_every, seed),
-            resets=self._mode is not AutoresetMode.SAME_STEP,
+            resets=not same,
             bounds=action_bounds,
+            saved=same and save_ends(getattr(env.unwrapped, "envs", None)),
         )
 
     def reset(
@@ -88,7 +92,7 @@ class IntrinsicReward(Keeps, VectorWrapper, gymnasium.utils.RecordConstructorArg
         bonus, live = self._stream.step(acted, reward, obs, final, terminated, truncated)
         told = {
             **info,
-            "extrinsic_reward": reward,
+            "extrinsic_reward": np.array(reward),  # the environment may write over its own
             "_extrinsic_reward": live,
             "intrinsic_reward": bonus,
             "_intrinsic_reward": live.copy(),

@@ -4,6 +4,7 @@ Observations are encoded as everywhere in explorax (`envs.gymnasium_guard`), but
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -96,6 +97,37 @@ def encode_observation(space: spaces.Space, observation: Any) -> np.ndarray:
     return _channels_last(space, encode(space, observation))
 
 
+def handed_on(space: spaces.Space, observation: Any) -> Any:
+    """Return one observation as vector environments hand it on in a batch.
+
+    They write it into arrays of the space's shape and dtype, and of a dict the entries that the
+    space has. So an image given as floats, or (1, 3) for (3,), is the same at an episode's end as
+    in every step before. What cannot be written so is returned as it is, for `fault` to name.
+    """
+    if isinstance(space, spaces.Dict) and isinstance(observation, Mapping):
+        if space.spaces.keys() <= observation.keys():
+            return {key: handed_on(part, observation[key]) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple) and isinstance(observation, tuple | list):
+        if len(observation) == len(space.spaces):
+            return tuple(map(handed_on, space.spaces, observation))
+    return _written(space, observation) if isinstance(space, ARRAYS) else observation
+
+
+def _written(space: spaces.Space, value: Any) -> Any:
+    """Return `value` as an array of the space's shape and whole dtype, or as it is."""
+    shape, dtype = space.shape or (), np.dtype(space.dtype)
+    try:
+        array = np.asarray(value)
+        fits = array.size == math.prod(shape)
+        array = array.reshape(shape) if fits else np.broadcast_to(array, shape)
+    except ValueError:  # ragged lists, or another size
+        return value
+    if array.dtype.kind == "f" and dtype.kind in "iub" and np.isfinite(array).all():
+        with np.errstate(invalid="ignore"):
+            return array.astype(dtype)
+    return array
+
+
 def _channels_last(space: spaces.Space, values: np.ndarray) -> np.ndarray:
     """Return [..., H, W, C] where `space` has images [C, H, W] or [H, W], else `values`."""
     shape = () if space.dtype != np.uint8 or space.shape is None else space.shape
@@ -105,41 +137,69 @@ def _channels_last(space: spaces.Space, values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, -3, -1) if large == [False, True, True] else values
 
 
-def _check_range(space: spaces.Space, batch: Any) -> None:
+def _check_range(space: spaces.Space, batch: Any, what: str = "number") -> None:
     """Raise BadEnvironmentData, with the index of the environment, for what is no code, flag or
-    byte of `space`."""
+    byte of `space`. Floats will do where they are whole numbers."""
     values, edges = np.asarray(batch), whole_range(space)
     if edges[0] is None or values.dtype == np.uint8 == space.dtype:
         return
+    if values.dtype.kind not in "iubf":
+        raise BadEnvironmentData(f"a {what} has dtype {values.dtype} and must be a whole number")
     low, high = (np.broadcast_to(edge, values.shape) for edge in edges)
     odd = ~((values >= low) & (values <= high))
+    if values.dtype.kind == "f":
+        odd |= values != np.floor(values)
     if odd.any():
         where = tuple(np.argwhere(odd)[0])
         raise BadEnvironmentData(
-            f"environment {where[0]}: number {values[where]} where there are {low[where]} to "
+            f"environment {where[0]}: {what} {values[where]} where there are {low[where]} to "
             f"{high[where]}"
         )
+
+
+def _from_zero(space: Any, batch: Any, what: str = "number") -> np.ndarray:
+    """Return numbers of a Discrete or MultiDiscrete `space`, counted from 0, as int64.
+
+    Raises as `_check_range` does.
+    """
+    _check_range(space, batch, what)
+    return np.asarray(batch).astype(np.int64) - np.asarray(space.start).astype(np.int64)
 
 
 def encode_actions(space: spaces.Space, batch: Any, bounds: Bounds | None = None) -> np.ndarray:
     """Return E actions as a bonus sees them, a new array.
 
-    Discrete: int32 [E], from 0. A Box: float32 [E, ...] between -1 and 1, where a bounded one has
-    its bounds and any other has `bounds`. All else: float32 [E, A], one-hot codes (MultiDiscrete),
-    0 and 1 (MultiBinary) and scaled boxes, one after the other.
+    Discrete: int32 [E], from 0. A Box: float32 [E, ...] between -1 and 1, and what lies outside is
+    seen at the edge; an entry without two bounds has `bounds`. All else: float32 [E, A], one-hot
+    codes (MultiDiscrete), 0 and 1 (MultiBinary) and scaled boxes, one after the other. Raises
+    BadEnvironmentData for whole numbers that the space does not have.
     """
     if isinstance(space, spaces.Discrete):
-        return (np.asarray(batch) - space.start).astype(np.int32)
+        return _from_zero(space, batch, "action").astype(np.int32)
     if isinstance(space, spaces.Box):
         return _scaled(space, batch, bounds)
     return _flat(space, batch, True, bounds)
 
 
 def _scaled(space: spaces.Box, batch: Any, bounds: Bounds | None) -> np.ndarray:
-    low, high = (space.low, space.high) if space.is_bounded() else bounds or (-1.0, 1.0)
-    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    width = np.where(high > low, high - low, 1.0)  # an entry with one possible value is -1
-    return (2.0 * (np.asarray(batch, np.float64) - low) / width - 1.0).astype(np.float32)
+    own = space.bounded_below & space.bounded_above
+    free = bounds or (-1.0, 1.0)
+    low, high = (
+        np.where(own, edge.astype(np.float64), other)
+        for edge, other in zip((space.low, space.high), free, strict=True)
+    )
+    # Halves, since the whole width of bounds may be larger than the largest float.
+    half = high / 2.0 - low / 2.0
+    share = (np.asarray(batch, np.float64) / 2.0 - low / 2.0) / np.where(half > 0.0, half, 1.0)
+    seen = np.asarray(2.0 * share - 1.0)  # -1 where one value alone is possible
+    return np.clip(seen, -1.0, 1.0, out=seen, where=np.isfinite(seen)).astype(np.float32)
+
+
+def counted_from_zero(space: spaces.Space) -> spaces.Space:
+    """Return `space` with its codes counted from 0, as trainers do who ignore where it starts."""
+    if isinstance(space, spaces.Discrete):
+        return spaces.Discrete(int(space.n))
+    return spaces.MultiDiscrete(space.nvec) if isinstance(space, spaces.MultiDiscrete) else space
 
 
 def _flat(
@@ -151,15 +211,16 @@ def _flat(
         return np.concatenate(parts, axis=1)
     if not isinstance(space, ARRAYS):  # texts, which come as a tuple
         return np.stack([encode(space, each) for each in batch])
-    values = np.asarray(batch)
-    _check_range(space, values)
+    values, what = np.asarray(batch), "action" if acts else "number"
     if isinstance(space, spaces.Discrete):
-        return _one_hot(values[:, None] - space.start, [int(space.n)])
+        return _one_hot(_from_zero(space, values, what)[:, None], [int(space.n)])
     if isinstance(space, spaces.MultiDiscrete):
-        values = values - space.start
-        return _one_hot(values.reshape(len(values), -1), [int(size) for size in space.nvec.ravel()])
+        codes = _from_zero(space, values, what).reshape(len(values), -1)
+        return _one_hot(codes, [int(size) for size in space.nvec.ravel()])
     if acts and isinstance(space, spaces.Box):
         values = _scaled(space, values, bounds)
+    else:
+        _check_range(space, values, what)
     return _narrowed(values.reshape(len(values), -1), np.float32)
 
 

@@ -3,14 +3,17 @@
 Imports Stable-Baselines3, which explorax does not install.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
+from explorax.adapters.ends import save_ends
 from explorax.adapters.learning import Schedule
-from explorax.adapters.spaces import Bounds
+from explorax.adapters.spaces import Bounds, counted_from_zero
 from explorax.adapters.stream import Keeps, Stream
-from explorax.core.errors import Incompatible
+from explorax.core.errors import BadEnvironmentData, Incompatible
 from explorax.core.protocols import Bonus
 
 try:
@@ -37,7 +40,8 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
     is info["terminal_observation"], and an end by TimeLimit is no termination.
 
     Put it over Monitor, which then shows the environment's own returns, and under VecNormalize,
-    VecFrameStack and VecTransposeImage. Evaluate on an environment without it.
+    VecFrameStack and VecTransposeImage. Evaluate on an environment without it, or with NoBonus()
+    where EvalCallback wants the same wrappers.
     """
 
     def __init__(
@@ -58,13 +62,15 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         paid here, InvalidSetting for values that are out of range.
         """
         super().__init__(venv)  # pyright: ignore[reportCallIssue]  (it is not installed here)
+        _warn_of_goals(venv)
         self._stream = Stream(
             _name(venv),
             bonus,
-            (venv.observation_space, venv.action_space, venv.num_envs),
+            (venv.observation_space, _sent(venv), venv.num_envs),
             Schedule(scale, update_every, seed),
             resets=False,
             bounds=action_bounds,
+            saved=save_ends(_envs(venv)),
         )
         self._acted: np.ndarray | None = None
 
@@ -74,7 +80,15 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        self._acted = self._stream.act(actions)
+        try:
+            self._acted = self._stream.act(actions)
+        except BadEnvironmentData as error:
+            if np.any(getattr(self.action_space, "start", 0)):
+                raise BadEnvironmentData(
+                    f"{error} Stable-Baselines3's algorithms count actions from 0, wherever "
+                    f"{self.action_space} begins; those that explore by its sample() do not."
+                ) from None
+            raise
         self.venv.step_async(actions)
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -106,6 +120,45 @@ class IntrinsicReward(Keeps, VecEnvWrapper):
         return info["terminal_observation"]
 
 
+def _sent(venv: VecEnv) -> spaces.Space:
+    """Return the space of what Stable-Baselines3's algorithms send to `venv`.
+
+    They count codes from 0, wherever Discrete(n, start) or MultiDiscrete(nvec, start) begin, and
+    DummyVecEnv and SubprocVecEnv hand that on as it is.
+    """
+    space = venv.action_space
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        raise Incompatible(
+            f"{_name(venv)} acts in {space}, which no algorithm of Stable-Baselines3 does. Actions "
+            "must be Discrete, a Box, MultiDiscrete or MultiBinary."
+        )
+    return counted_from_zero(space)
+
+
+def _warn_of_goals(venv: VecEnv) -> None:
+    """Warn where a replay may give rows new goals, and new rewards without the bonus."""
+    space = venv.observation_space
+    if isinstance(space, spaces.Dict) and {"achieved_goal", "desired_goal"} <= space.spaces.keys():
+        warnings.warn(
+            f"{_name(venv)} has goals. HerReplayBuffer gives rows of its replay other goals and "
+            "asks the environment for their rewards, in which there is no bonus: with its "
+            "n_sampled_goal=4 in 80% of what it samples. Take DictReplayBuffer, or a trainer "
+            "without a replay, where the bonus shall be in all.",
+            stacklevel=3,
+        )
+
+
+def _envs(venv: VecEnv) -> Any:
+    """Return the environments that are in this process; None where they are in others.
+
+    Those are not asked for anything: what they answer is pickled, and what cannot be (a wrapper
+    made of a lambda, in the spec) ends their process.
+    """
+    return getattr(venv.unwrapped, "envs", None)
+
+
 def _name(venv: VecEnv) -> str:
-    spec: Any = venv.get_attr("spec")[0] if venv.has_attr("spec") else None
-    return type(venv).__name__ if spec is None else spec.id
+    """Return the id of the environments where it can be seen from here, or the vector's class."""
+    envs = _envs(venv) or [None]
+    spec = getattr(getattr(envs[0], "unwrapped", None), "spec", None)
+    return type(venv.unwrapped).__name__ if spec is None else spec.id

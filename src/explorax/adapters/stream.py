@@ -1,5 +1,6 @@
 """What the wrappers share: the live stream of steps, paid at once and learned from now and then."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from explorax.adapters import learning, saving, suitability
+from explorax.adapters.ends import Suspicion
 from explorax.adapters.learning import Learned, Schedule
 from explorax.adapters.spaces import (
     ARRAYS,
@@ -16,6 +18,7 @@ from explorax.adapters.spaces import (
     encode_actions,
     encode_observation,
     encode_observations,
+    handed_on,
     spec_of,
 )
 from explorax.core.errors import BadEnvironmentData, Diverged
@@ -41,16 +44,18 @@ class Stream:
         schedule: Schedule,
         resets: bool,
         bounds: Bounds | None = None,
+        saved: bool = False,
     ) -> None:
         """Start with a fresh bonus.
 
         worlds: what one environment observes and how it acts, and how many there are. resets:
         whether an environment whose episode ended resets in its next step, or when it is told to,
-        and not in the same step. bounds: of actions without bounds.
+        and not in the same step. bounds: of actions without bounds. saved: whether last
+        observations are known to be copies.
         """
         self._name, self._bonus, self._schedule, self._resets = name, bonus, schedule, resets
         self._observed, self._acted, self._envs = worlds
-        self._bounds = bounds
+        self._bounds, self._suspicion = bounds, Suspicion(name, saved)
         self._spec = spec_of(*worlds, name, bounds)
         self._steps = -(-schedule.update_every // self._envs)  # T, between two updates
         scored, learned = (self._rollout(self._empty(n), n) for n in (1, self._steps))
@@ -88,7 +93,10 @@ class Stream:
             raise BadEnvironmentData(f"{self._name}: step was called before reset. Call reset.")
         if isinstance(self._acted, ARRAYS):
             self._check_shape("actions", np.asarray(actions), self._acted.shape)
-        acted = self._located(lambda: encode_actions(self._acted, actions, self._bounds))
+        acted = self._located(
+            lambda: encode_actions(self._acted, actions, self._bounds),
+            "Send what the space of actions has, or wrap the environment so that it has others.",
+        )
         self._check_finite("the action that it is given", acted)
         return acted
 
@@ -108,8 +116,11 @@ class Stream:
         finite, Diverged where the bonus is not.
         """
         self._stepped += 1
+        assert self._obs is not None, "step follows act"
         obs = self._encoded(observations)
         next_obs = self._successors(obs, finals)
+        for index in finals:
+            self._suspicion.look(self._obs[index], next_obs[index], obs[index])
         with np.errstate(over="ignore"):
             extrinsic = np.asarray(reward).astype(np.float32)
         self._check_shape("rewards", extrinsic, ())
@@ -240,7 +251,10 @@ class Stream:
     def _encoded(self, observations: Any) -> np.ndarray:
         if isinstance(self._observed, ARRAYS):  # as the environment has them
             self._check_shape("observations", np.asarray(observations), self._observed.shape)
-        obs = self._located(lambda: encode_observations(self._observed, observations))
+        obs = self._located(
+            lambda: encode_observations(self._observed, observations),
+            "Mend the environment, or wrap it.",
+        )
         self._check_shape("observations", obs, self._spec.obs.shape)
         return obs
 
@@ -252,19 +266,21 @@ class Stream:
                 f"must have {wanted}. Mend the environment, or wrap it."
             )
 
-    def _located(self, encode: Any) -> np.ndarray:
-        """Return `encode()`, what is wrong with it told with the step."""
+    def _located(self, encode: Callable[[], np.ndarray], cure: str) -> np.ndarray:
+        """Return `encode()`, what is wrong with it told with the step and with what to do."""
         try:
             return encode()
         except BadEnvironmentData as error:
-            raise BadEnvironmentData(f"{self._name}, step {self._stepped}, {error}") from None
+            told = f"{self._name}, step {self._stepped}, {error}. {cure}"
+            raise BadEnvironmentData(told) from None
 
     def _successors(self, obs: np.ndarray, finals: dict[int, Any]) -> np.ndarray:
         """Return the true successors [E, *obs_shape]."""
         if not finals:
             return obs
         next_obs = obs.copy()
-        for index, observation in finals.items():
+        for index, given in finals.items():
+            observation = handed_on(self._observed, given)
             wrong = fault(self._observed, observation)
             if wrong is not None:
                 raise BadEnvironmentData(

@@ -34,10 +34,11 @@ _EXTRAS |= {"toy_text": "toy-text"}
 class GymnasiumVector:
     """`num_envs` Gymnasium environments side by side, which reset in the step that ends an episode.
 
-    Box actions in [-1, 1] are scaled to the environment's bounds and clipped; Discrete ones count
-    from 0. Images stay uint8; every other observation becomes float32: Discrete one-hot, Dict and
-    Tuple flattened. What the environment returns is checked, and BadEnvironmentData names the
-    environment, the step and the field that is not finite or has a wrong shape or type.
+    Box actions in [-1, 1] are scaled to the environment's bounds and clipped, where each whole
+    number of an integer Box has an equal part; Discrete ones count from 0. Images stay uint8; every
+    other observation becomes float32: Discrete one-hot, Dict and Tuple flattened. What the
+    environment returns is checked, and BadEnvironmentData names the environment, the step and the
+    field that is not finite or has a wrong shape or type.
 
     `reset` makes new environments; `step` moves them in place and ignores its key, since Gymnasium
     environments draw from generators of their own, which `reset` seeds from its key. Raises

@@ -122,6 +122,8 @@ def fault(space: spaces.Space, value: Any) -> str | None:
 
 
 def _array_fault(space: spaces.Space, value: Any) -> str | None:
+    if isinstance(space, spaces.Text):
+        return None if space.contains(value) else f"is {value!r} and must be in {space}"
     try:
         array = np.asarray(value)
     except ValueError:  # ragged lists
@@ -147,9 +149,10 @@ def _array_fault(space: spaces.Space, value: Any) -> str | None:
 def whole_range(space: spaces.Space) -> tuple[Any, Any]:
     """Return the least and the greatest whole numbers of what becomes codes or bytes, or Nones."""
     if isinstance(space, spaces.Discrete):
-        return space.start, space.start + space.n - 1
+        return int(space.start), int(space.start) + int(space.n) - 1
     if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.start + space.nvec - 1
+        start = space.start.astype(np.int64)  # a narrow dtype may not hold the sum
+        return start, start + space.nvec.astype(np.int64) - 1
     if isinstance(space, spaces.MultiBinary):
         return 0, 1
     return (0, 255) if space.dtype == np.uint8 else (None, None)
@@ -180,6 +183,7 @@ class Guard:
         self.env, self.name, self.index, self.steps = env, name, index, steps
         self.locate, self.place = locate, (0.0, 0.0)
         self.action_space = env.action_space
+        self._scalar = isinstance(env.action_space, spaces.Box) and env.action_space.shape == ()
         space = array_space(env.observation_space, name)
         self.obs_like = np.zeros(space.shape, space.dtype)
         is_box = isinstance(env.observation_space, spaces.Box)
@@ -217,6 +221,8 @@ class Guard:
         self.env.close()
 
     def _stepped(self, action: Any) -> tuple[Any, Any, Any, Any]:
+        if self._scalar:  # rows give a number, and a Box contains arrays
+            action = np.asarray(action)
         try:
             observation, reward, terminated, truncated, _ = self.env.step(action)
         except Exception as error:  # whatever it is, what was learned must be saved
@@ -233,7 +239,7 @@ class Guard:
 
     def _observe(self, observation: Any, field: str) -> np.ndarray:
         if self._plain is not None and _is_small(observation, self._plain):
-            return observation  # which the rows make float32
+            return observation  # the environment's own, which the rows copy before any other call
         wrong = fault(self.env.observation_space, observation)
         if wrong is not None:
             self._raise(field, wrong)

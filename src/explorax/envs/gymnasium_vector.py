@@ -10,7 +10,7 @@ import numpy as np
 
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName
 from explorax.core.protocols import Box, Discrete, Key, Spec, Step, View
-from explorax.envs.border import Running, check_draws, to_units
+from explorax.envs.border import Running, check_draws, to_codes, to_units
 from explorax.envs.supervision import ALONE, Supervision
 from explorax.envs.worlds import Worlds
 
@@ -100,7 +100,7 @@ def frame(env: Adapter, state: Running, index: int) -> np.ndarray:
 def _to_units(name: str, space: Any, action: np.ndarray) -> np.ndarray:
     """Return `action` [E, ...] in the units of the environment's own `space`."""
     if not hasattr(space, "low"):
-        return action + space.start
+        return to_codes(name, action, int(space.start), int(space.n), space.dtype)
     return to_units(name, action, space.low, space.high).astype(space.dtype)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible
 from explorax.envs.supervision import Supervision
+from explorax.envs.surroundings import Surroundings, interpreter, surroundings
 from explorax.envs.worlds import Build, Fault, Rows, Share, layout
 
 _START_S = 120.0  # for a process to begin, and to make its environments
@@ -88,20 +89,18 @@ class Remote:
         ours, theirs = socket.socketpair()
         ear, self.lifeline = os.pipe()
         given = (theirs.fileno(), ear, self.memory)
-        path = os.pathsep.join(path for path in sys.path if path)
-        # nothing is computed there with JAX, which need not look for a GPU
-        surroundings = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, *map(str, given)],
+            interpreter(_MAIN, given),
             pass_fds=given,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env=surroundings,
+            # nothing is computed there with JAX, which need not look for a GPU
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
         )
         theirs.close()
         os.close(ear)
         self.connection = Connection(ours.detach())
-        self._send("make", self.build, self.indices, step, self.num_envs)
+        self._send("make", surroundings(), self.build, self.indices, step, self.num_envs)
 
     def made(self) -> tuple[_Fields, Any]:
         """Return (what rows hold, the space of actions) once the environments are made."""
@@ -246,7 +245,10 @@ class _Worker:
     def __init__(self, memory: int) -> None:
         self.memory = memory
 
-    def make(self, build: bytes, indices: range, steps: int, num_envs: int) -> tuple[_Fields, Any]:
+    def make(
+        self, around: Surroundings, build: bytes, indices: range, steps: int, num_envs: int
+    ) -> tuple[_Fields, Any]:
+        around.adopt()
         self.share = Share(pickle.loads(build).fn, indices, steps)
         world = self.share.worlds[indices[0]]
         return layout(num_envs, world), world.action_space

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible
+from explorax.envs import shared_memory
 from explorax.envs.supervision import Supervision
 from explorax.envs.surroundings import Surroundings, interpreter, surroundings
 from explorax.envs.worlds import Build, Fault, Rows, Share, layout
@@ -36,25 +36,24 @@ def launch(
         raise Incompatible("Worker processes need Linux or macOS. Leave workers at 0.")
     count = min(supervision.workers, num_envs)
     edges = [num_envs * i // count for i in range(count + 1)]
-    memory, path = tempfile.mkstemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    os.unlink(path)  # it lasts as long as somebody has it open
-    shares = [
-        Remote(name, build, range(*edges[i : i + 2]), num_envs, supervision.step_limit_s, memory)
-        for i in range(count)
-    ]
+    shares: list[Remote] = []
     try:
+        for i in range(count):
+            indices = range(*edges[i : i + 2])
+            shares.append(Remote(name, build, indices, num_envs, supervision.step_limit_s))
         kinds = [share.made() for share in shares]
         fields, action_space = kinds[0]
-        os.ftruncate(memory, _size(fields))
-        rows = _mapped(fields, memory)
-        for share in shares:
-            share.open(rows, fields)
+        memory = shared_memory.allocate(_size(fields))
+        try:
+            rows = _mapped(fields, memory)
+            for share in shares:
+                share.open(rows, fields, memory)
+        finally:
+            os.close(memory)
     except BaseException:
         for share in shares:
             share.close()
         raise
-    finally:
-        os.close(memory)
     return shares, rows, action_space
 
 
@@ -73,10 +72,9 @@ class Remote:
         indices: range,
         num_envs: int,
         limit_s: float | None,
-        memory: int,
     ) -> None:
         self.name, self.indices, self.limit_s = name, indices, limit_s
-        self.memory = os.dup(memory)  # the file that holds the rows
+        self.memory = -1  # the file that holds the rows
         CloudpickleWrapper: Any = import_module("gymnasium.vector.utils").CloudpickleWrapper
 
         # what a script of the user's own has defined can be sent too
@@ -88,7 +86,7 @@ class Remote:
         self.step = step
         ours, theirs = socket.socketpair()
         ear, self.lifeline = os.pipe()
-        given = (theirs.fileno(), ear, self.memory)
+        given = (theirs.fileno(), ear)
         self.process = subprocess.Popen(
             interpreter(_MAIN, given),
             pass_fds=given,
@@ -112,9 +110,14 @@ class Remote:
                 f"{self.name}, {those}: they could not be made: {gone}."
             ) from None
 
-    def open(self, rows: Rows, fields: _Fields) -> None:
-        self.rows, self.fields = rows, fields
-        self._send("map", fields)
+    def open(self, rows: Rows, fields: _Fields, memory: int) -> None:
+        self.rows, self.fields, self.memory = rows, fields, os.dup(memory)
+        self._map()
+
+    def _map(self) -> None:
+        self._send("map", self.fields)
+        with contextlib.suppress(OSError):  # the process is gone, as `_answer` will find
+            shared_memory.send(self.connection.fileno(), self.memory)
         self._answer(_START_S)
 
     def reset(self, seeds: Sequence[int]) -> list[Fault]:
@@ -136,11 +139,10 @@ class Remote:
 
     def launch_again(self, step: int) -> None:
         """Begin a new process in place of the one that is gone."""
-        assert self.rows is not None
         self._launch(step)
         try:
             self.made()
-            self.open(self.rows, self.fields)
+            self._map()
         except BaseException:
             self._kill()
             raise
@@ -242,8 +244,8 @@ def _mapped(fields: _Fields, file: int) -> Rows:
 class _Worker:
     """What a process does for the one that launched it."""
 
-    def __init__(self, memory: int) -> None:
-        self.memory = memory
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
 
     def make(
         self, around: Surroundings, build: bytes, indices: range, steps: int, num_envs: int
@@ -254,7 +256,11 @@ class _Worker:
         return layout(num_envs, world), world.action_space
 
     def map(self, fields: _Fields) -> None:
-        self.share.open(_mapped(fields, self.memory))
+        memory = shared_memory.receive(self.connection)
+        try:
+            self.share.open(_mapped(fields, memory))
+        finally:
+            os.close(memory)
 
     def do(self, command: str, arguments: tuple[Any, ...]) -> Any:
         own = getattr(self, command, None)
@@ -263,10 +269,10 @@ class _Worker:
 
 def main() -> None:
     """Serve the process that launched this one until it closes the connection, or is gone."""
-    file, ear, memory = map(int, sys.argv[1:4])
+    file, ear = map(int, sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(ear,), daemon=True).start()
-    connection, worker = Connection(file), _Worker(memory)
+    connection, worker = Connection(file), _Worker(file)
     with contextlib.suppress(EOFError, OSError):
         while True:
             command, arguments = pickle.loads(connection.recv_bytes())

@@ -3,13 +3,13 @@
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from explorax import files
 from explorax.core.errors import ExploraxError, RunDirectoryError
 from explorax.run.config import RunConfig
 
@@ -20,39 +20,25 @@ _LOCK = ".lock"
 _OURS = (CONFIG, META, METRICS, MAPS, PATHS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+_CURE = (
+    "Free space or mend the permissions there and continue with --resume, or choose another place "
+    "with --root."
+)
+
+
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn the operating system's complaint about `path` into a RunDirectoryError with a cure."""
-    try:
-        yield
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Cannot write {path}: {error.strerror or error}. Free space or mend the permissions "
-            f"there and continue with --resume, or choose another place with --root. "
-            f"What was written before is intact."
-        ) from error
+    return files.writing(path, _CURE)
 
 
 def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Let `fill` write a temporary file beside `path`, then rename it: never half a file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    """Let `fill` write a file of a run that is there as a whole or not at all."""
+    files.write_atomically(path, fill, _CURE)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text that is there as a whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write a run's file of text that is there as a whole or not at all."""
+    files.write_text(path, text, _CURE)
 
 
 @dataclass(frozen=True)

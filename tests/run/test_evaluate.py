@@ -19,7 +19,12 @@ from PIL import Image
 from toys import HostWalk, Novelty, Walk, Wanderer
 
 from explorax.bonuses import NoBonus
-from explorax.core.errors import CheckpointError, ExploraxError, InvalidSetting
+from explorax.core.errors import (
+    CheckpointError,
+    ExploraxError,
+    InvalidSetting,
+    RunDirectoryError,
+)
 from explorax.core.protocols import Percept, Spec
 from explorax.envs.task import Batched
 from explorax.run.config import RunConfig

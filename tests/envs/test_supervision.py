@@ -29,7 +29,8 @@ from explorax.envs.supervision import Supervision
 
 KEY = jax.random.key(3)
 NUM_ENVS = 4
-SEEDS = [int(seed) for seed in np.asarray(jax.random.bits(KEY, (NUM_ENVS,), "uint32"))]
+BITS = np.asarray(jax.random.bits(KEY, (NUM_ENVS,), "uint32"))
+SEEDS = [int(bits) % 2**31 for bits in BITS]  # many an environment takes no larger one
 SLOW_S = 0.5  # a limit that only an environment that never answers exceeds
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 from types import ModuleType
 
-from explorax.core.errors import Incompatible, UnknownName
+from explorax.core.errors import Incompatible, UnknownName, in_words
 
 
 def importable() -> str:
@@ -43,5 +43,5 @@ def user_module(name: str, owner: str, cure: str) -> ModuleType:
         ) from error
     except (Exception, SystemExit) as error:
         raise Incompatible(
-            f"{owner}: importing {name} raised {type(error).__name__}: {error}. Mend the module."
+            f"{owner}: importing {name} raised {in_words(error)}. Mend the module."
         ) from error

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible
+from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible, in_words
 from explorax.envs import shared_memory
 from explorax.envs.supervision import Supervision
 from explorax.envs.surroundings import Surroundings, interpreter, surroundings
@@ -77,8 +77,13 @@ class Remote:
         self.memory = -1  # the file that holds the rows
         CloudpickleWrapper: Any = import_module("gymnasium.vector.utils").CloudpickleWrapper
 
-        # what a script of the user's own has defined can be sent too
-        self.build, self.num_envs = pickle.dumps(CloudpickleWrapper(build)), num_envs
+        try:  # what a script of the user's own has defined can be sent too
+            self.build, self.num_envs = pickle.dumps(CloudpickleWrapper(build)), num_envs
+        except Exception as error:  # pickling raises whatever it pleases
+            raise Incompatible(
+                f"{name} cannot be sent to a worker process: {in_words(error)}. Leave workers at "
+                "0, or register it in a module that the process can import."
+            ) from error
         self.rows: Rows | None = None
         self._launch(0)
 
@@ -105,10 +110,7 @@ class Remote:
         try:
             return self._answer(_START_S)
         except _Gone as gone:
-            those = f"environments {self.indices[0]} to {self.indices[-1]}"
-            raise BadEnvironmentData(
-                f"{self.name}, {those}: they could not be made: {gone}."
-            ) from None
+            raise BadEnvironmentData(f"{self._named()}: they could not be made: {gone}.") from None
 
     def open(self, rows: Rows, fields: _Fields, memory: int) -> None:
         self.rows, self.fields, self.memory = rows, fields, os.dup(memory)
@@ -193,9 +195,14 @@ class Remote:
             value = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise _Gone(f"its process died ({_end(self.process)})") from None
+        if isinstance(value, _Raised):
+            raise BadEnvironmentData(f"{self._named()}: {value}.")
         if isinstance(value, Exception):
             raise value
         return value
+
+    def _named(self) -> str:
+        return f"{self.name}, environments {self.indices[0]} to {self.indices[-1]}"
 
     def _begun(self) -> int:
         span = slice(self.indices.start, self.indices.stop)
@@ -211,6 +218,10 @@ class Remote:
 
 class _Gone(ExploraxError):
     """The process does not answer."""
+
+
+class _Raised(Exception):
+    """What the process did not expect to be raised, in words."""
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:
@@ -277,13 +288,13 @@ def main() -> None:
         while True:
             command, arguments = pickle.loads(connection.recv_bytes())
             try:
-                answer = worker.do(command, arguments)
+                answer = pickle.dumps(worker.do(command, arguments))
             except ExploraxError as error:
-                answer = error
-            except Exception as error:
-                answer = BadEnvironmentData(f"{command} raised {type(error).__name__}: {error}")
-            connection.send_bytes(pickle.dumps(answer))
-    with contextlib.suppress(Exception):
+                answer = pickle.dumps(error)
+            except BaseException as error:  # sys.exit() too: who asked is to be told
+                answer = pickle.dumps(_Raised(f"{command} raised {in_words(error)}"))
+            connection.send_bytes(answer)
+    with contextlib.suppress(AttributeError):  # of which none was made
         worker.share.close()
 
 

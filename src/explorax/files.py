@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -21,8 +22,26 @@ def user_path(path: str | Path) -> Path:
     except RuntimeError as error:
         raise RunDirectoryError(
             f"{path}: there is no home directory to put in place of {Path(path).parts[0]} "
-            f"({error}) Write the path out, or ./{path} for a directory of that name."
+            f"({error}) Write the path out, from / on."
         ) from None
+
+
+def check_is_utf_8(path: Path) -> None:
+    """Raise RunDirectoryError where `path` is other bytes to Python than it is in UTF-8.
+
+    What writes a checkpoint's arrays takes UTF-8 whatever the locale: they would go elsewhere.
+    """
+    whole = str(path.absolute())
+    try:
+        same = os.fsencode(whole) == whole.encode("utf-8")
+    except UnicodeEncodeError:
+        same = False
+    if not same:
+        raise RunDirectoryError(
+            f"{path}: checkpoints can only lie where the path is UTF-8, and in this locale, whose "
+            f"encoding is {sys.getfilesystemencoding()}, these bytes are not. Set PYTHONUTF8=1 or "
+            "LC_ALL=C.UTF-8, or choose a place whose path is ASCII with --root."
+        )
 
 
 @contextlib.contextmanager

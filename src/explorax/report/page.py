@@ -26,6 +26,7 @@ from explorax.report.words import notes, summary
 
 _NARROW = "(max-width: 760px)"  # the same in page.css
 _PIXELS_PER_INCH = 104  # of a figure on the page
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # no letters, and no HTML
 _READING = """<p>An episode <em>succeeds</em> when it returns at least the environment's threshold.
 A seed is <em>solved</em> when at least half of its episodes in the last tenth of training succeed;
 it has a <em>late success</em> when at least one of them does. The <em>final return</em> of a seed
@@ -252,7 +253,7 @@ def write_report(
     out = user_path(out)
     # a device, such as /dev/stdout, has no suffix and is no folder
     out = out / "report.html" if out.is_dir() or not (out.suffix or out.exists()) else out
-    write_text(out, page)
+    write_text(out, _CONTROL.sub(lambda found: ascii(found[0])[1:-1], page))
     return out
 
 

@@ -83,7 +83,7 @@ class RunDirectory:
     def read_config(self, extra: tuple[type, ...] = ()) -> RunConfig:
         """Return the configuration. Raises RunDirectoryError when this is no run directory."""
         try:
-            text = self.config.read_text()
+            text = self.config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RunDirectoryError(
                 f"{self.path} is no run directory: {CONFIG} cannot be read ({error}). Give a "
@@ -97,7 +97,7 @@ class RunDirectory:
     def read_meta(self) -> dict[str, Any]:
         """Return meta.json, {} where there is none yet or it cannot be read."""
         try:
-            record = json.loads((self.path / META).read_text())
+            record = json.loads((self.path / META).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -112,6 +112,7 @@ class RunDirectory:
         """Raise RunDirectoryError where training here would destroy or mix up what is there."""
         if resume and overwrite:
             raise RunDirectoryError("--resume continues a run, --overwrite deletes it: give one.")
+        files.check_is_utf_8(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is in the way: it is no directory. Move it away.")
         present = [name for name in _OURS if (self.path / name).exists()]
@@ -129,7 +130,7 @@ class RunDirectory:
 
     def _check_same(self, config: RunConfig) -> None:
         try:
-            there = json.loads(self.config.read_text())
+            there = json.loads(self.config.read_text(encoding="utf-8"))
             digest, seed = there["digest"], there["seed"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
@@ -165,7 +166,7 @@ class RunDirectory:
         """Hold the directory for this process alone; the lock dies with the process."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / _LOCK).open("a")
+            file = (self.path / _LOCK).open("a", encoding="utf-8")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ from explorax.core.protocols import Agent, Bonus, Env
 from explorax.envs import suite
 from explorax.envs.supervision import Supervision
 from explorax.envs.task import Task
+from explorax.files import user_path
 from explorax.presets import Experiment, preset, scaled
 from explorax.run import compare as comparing
 from explorax.run import train as training
@@ -124,6 +125,7 @@ def compare(
     `root`, named after the preset and what of it is changed, demo-budget-0.1.html).
     workers, step_limit_s, restarts: as for `train`, where all environments are of Gymnasium.
     """
+    root = user_path(root)
     configs = plan(
         experiments,
         env=env,
@@ -152,7 +154,7 @@ def compare(
     changes = {"budget": budget, "env_steps": env_steps, "seeds": seeds, "num_envs": num_envs}
     name = _page_name(experiments, {"seed": seed, **changes})
     results = tuple(Result(path) for path in ran.directories)
-    page = Path(root) / f"{name}.html" if report is None else Path(report)
+    page = root / f"{name}.html" if report is None else user_path(report)
     page = write_report(ran.directories, page)
     return Comparison(results, ran.seconds, page)
 
@@ -203,7 +205,7 @@ def load(path: str | Path) -> "Result":
     """Return the result of the run in a directory. Raises RunDirectoryError."""
     from explorax.result import Result
 
-    return Result(Path(path))
+    return Result(user_path(path))
 
 
 def make(env: Environment, num_envs: int = 1) -> Env:

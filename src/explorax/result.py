@@ -15,6 +15,7 @@ from explorax.core.errors import (
     RunDirectoryError,
     unknown_name,
 )
+from explorax.files import user_path
 from explorax.report.numbers import Row, table_rows
 from explorax.report.page import write_report
 from explorax.report.read import Run, read_run
@@ -32,7 +33,7 @@ class Result:
     directory: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "directory", Path(self.directory))
+        object.__setattr__(self, "directory", user_path(self.directory))
         _ = self.run  # what is no run directory is refused here
 
     @cached_property

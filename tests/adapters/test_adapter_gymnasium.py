@@ -198,7 +198,7 @@ def test_a_file_of_another_bonus_or_a_damaged_one_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="There is no file"):
         one.restore(tmp_path / "nothing.npz")
     for place in (path / "below a file.npz", tmp_path / ("long" * 100), tmp_path):
-        with pytest.raises(CheckpointError, match="cannot be written"):
+        with pytest.raises(CheckpointError, match="Cannot write"):
             one.save(place)
     assert [each.name for each in tmp_path.iterdir()] == ["bonus.npz"]
     whole = path.read_bytes()

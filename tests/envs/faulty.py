@@ -22,6 +22,8 @@ class Faulty(gymnasium.Env):
     0 stands for every environment, whatever its seed. `mark` is a file that outlives a process.
     """
 
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (as Gymnasium has it)
+
     def __init__(self, how="", at=3, victim=0, mark="", render_mode=None):
         if how.startswith("unmade") and os.path.exists(mark):
             if how == "unmade kill":

@@ -31,7 +31,7 @@ PYRAMID = np.array(
 
 def by_gymnasium(id: str, index: int, num_envs: int, **settings: Any) -> tuple[Any, Any]:
     """Return (game `index` of `num_envs` as Gymnasium preprocesses it, its first frame)."""
-    seed = int(np.asarray(jax.random.bits(KEY, (num_envs,), "uint32"))[index])
+    seed = int(np.asarray(jax.random.bits(KEY, (num_envs,), "uint32"))[index]) % 2**31
     game = gymnasium.make(f"ALE/{id}", frameskip=1, disable_env_checker=True)
     env = AtariPreprocessing(game, **settings)
     return env, env.reset(seed=seed)[0]

@@ -1,5 +1,6 @@
 """Environments that raise, hang, die, or return what they should not, in real worker processes."""
 
+import errno
 import gc
 import os
 import signal
@@ -14,14 +15,22 @@ import jax
 import numpy as np
 import pytest
 
-from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting, UnknownName
+from explorax.core.errors import (
+    BadEnvironmentData,
+    Incompatible,
+    InvalidSetting,
+    NotEnoughMemory,
+    UnknownName,
+)
+from explorax.envs import shared_memory
 from explorax.envs.gymnasium import GymnasiumVector
 from explorax.envs.suite import make, name_of, supervised
 from explorax.envs.supervision import Supervision
 
 KEY = jax.random.key(3)
 NUM_ENVS = 4
-SEEDS = [int(seed) for seed in np.asarray(jax.random.bits(KEY, (NUM_ENVS,), "uint32"))]
+BITS = np.asarray(jax.random.bits(KEY, (NUM_ENVS,), "uint32"))
+SEEDS = [int(bits) % 2**31 for bits in BITS]  # many an environment takes no larger one
 SLOW_S = 0.5  # a limit that only an environment that never answers exceeds
 
 
@@ -297,3 +306,45 @@ def test_ids_of_modules_of_the_users_own(tmp_path, monkeypatch):
     Path("my_worlds_3.py").write_text("1 / 0\n")
     with pytest.raises(Incompatible, match="importing my_worlds_3 raised ZeroDivisionError"):
         _ = GymnasiumVector("my_worlds_3:Mine-v0", 2).spec
+
+
+def no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_where_dev_shm_has_no_room_a_file_elsewhere_is_shared(unharmed, tmp_path, monkeypatch):
+    """Its room is asked for before anything is written: what is not there is a death by SIGBUS."""
+    write, asked = os.pwrite, []
+
+    def tiny(file, data, offset):
+        asked.append(os.readlink(f"/proc/self/fd/{file}"))
+        return no_room() if asked[-1].startswith("/dev/shm/") else write(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", tiny)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _, first, rows = play(faulty_env(workers=1), steps=1)
+    assert [each.split("/")[1] for each in asked] == ["dev", str(tmp_path).split("/")[1]]
+    np.testing.assert_array_equal(first, unharmed[1])
+    jax.tree.map(np.testing.assert_array_equal, rows[0], unharmed[2][0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_anywhere_is_told_with_what_to_set(monkeypatch):
+    monkeypatch.setattr(shared_memory, "IN_MEMORY", "/dev/no_such_thing")
+    monkeypatch.setattr(os, "pwrite", no_room)
+    with pytest.raises(NotEnoughMemory) as caught:
+        shared_memory.allocate(3000)
+    said = str(caught.value)
+    assert "share 3,000 bytes" in said and "/dev/no_such_thing: No such file" in said
+    assert "No space left on device" in said and "TMPDIR" in said
+
+
+def test_all_of_the_memory_that_is_shared_is_there():
+    """An empty file of that length would have no blocks."""
+    size = (1 << 20) + 5
+    file = shared_memory.allocate(size)
+    try:
+        assert os.fstat(file).st_size == size
+        assert os.fstat(file).st_blocks * 512 >= size
+    finally:
+        os.close(file)

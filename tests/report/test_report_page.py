@@ -1,8 +1,10 @@
 """The page as a whole: self-contained, described, and complete whatever is missing."""
 
 import base64
+import errno
 import html
 import io
+import os
 import re
 import shlex
 from collections import Counter
@@ -144,6 +146,25 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     path = make_run(tmp_path, Plan(seeds=3, log_points=5, view=MOUNTAIN_CAR_VIEW))
     first = write_report([path], tmp_path / "a.html").read_bytes()
     assert first == write_report([path], tmp_path / "b.html").read_bytes()
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path, Plan())
+    page = write_report(tmp_path, tmp_path / "page.html")
+    before = page.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunDirectoryError, match=f"Cannot write {page}: No space left on device"):
+        write_report(tmp_path, page, title="Another")
+    assert page.read_bytes() == before
+    with pytest.raises(RunDirectoryError, match="figures/.*png: No space left on device"):
+        save_figures(tmp_path, tmp_path / "figures")
+    assert not list((tmp_path / "figures").iterdir())
 
 
 def test_figures_are_saved_as_png(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Playing with what a run learned, and its film."""
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -18,7 +19,12 @@ from PIL import Image
 from toys import HostWalk, Novelty, Walk, Wanderer
 
 from explorax.bonuses import NoBonus
-from explorax.core.errors import CheckpointError, ExploraxError, InvalidSetting
+from explorax.core.errors import (
+    CheckpointError,
+    ExploraxError,
+    InvalidSetting,
+    RunDirectoryError,
+)
 from explorax.core.protocols import Percept, Spec
 from explorax.envs.task import Batched
 from explorax.run.config import RunConfig
@@ -204,6 +210,20 @@ def test_event_files_on_request(tmp_path: Path) -> None:
     events.close()
     sizes = [os.path.getsize(next((tmp_path / f"seed_{seed}").iterdir())) for seed in (3, 4)]
     assert sizes[0] > sizes[1]
+
+
+def test_event_files_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = TensorBoard(tmp_path, (3,), done_env_steps=4)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    many = {f"metric_{i}": np.array([0.5]) for i in range(40)}
+    with pytest.raises(RunDirectoryError, match=f"Cannot write {tmp_path}: No space left"):
+        events.append({"env_steps": np.array([5]), **many})
+    monkeypatch.undo()
+    events.close()
 
 
 def test_event_files_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,40 +4,33 @@ A NumPy archive (.npz): a trainer keeps it beside its own model. Nothing in it i
 holds a checksum of each array, and it is written beside its place and renamed into it.
 """
 
-import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from explorax.core.errors import CheckpointError
+from explorax.files import write_atomically
 
 FORMAT = 1
 _HEADER = "header"
+_CURE = "Free space or mend the permissions there, or save it elsewhere."
 
 
 def write(path: Path, owner: Mapping[str, Any], state: Any) -> None:
     """Save the pytree `state`, and `owner`, which is JSON. Raises CheckpointError."""
     arrays = {name: np.asarray(_data(leaf)) for name, leaf in _named(state)}
     header = json.dumps({"format": FORMAT, "owner": owner})
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{_HEADER: np.array(header)}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise CheckpointError(f"{path} cannot be written: {error}.") from error
+
+    def fill(file: IO[bytes]) -> None:
+        np.savez(file, allow_pickle=False, **{_HEADER: np.array(header)}, **arrays)
+
+    write_atomically(path, fill, _CURE, CheckpointError)
 
 
 def read(path: Path, owner: Mapping[str, Any], template: Any) -> Any:

@@ -5,14 +5,20 @@ Exit status: 0 done; 1 an error that the message explains; 2 wrong usage; 130 Ct
 JAX is imported when a command runs, never for `--help`.
 """
 
+import contextlib
+import dataclasses
+import errno
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from explorax._version import __version__
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _SUMMARIES = {
     "train": "train one agent with one bonus in one environment, many seeds at once",
     "compare": "train every combination, or a preset such as demo, and report on all",
@@ -24,6 +30,7 @@ _SUMMARIES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    _print_anything()
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv:
         print(_help(), file=sys.stderr)
@@ -42,6 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # tyro has printed the help, or what is wrong
         return stop.code if isinstance(stop.code, int) else 0
     return _guarded(lambda: _run(name, options))
+
+
+def _print_anything() -> None:
+    """Let what the terminal's encoding has no letter for be printed as an escape, \\xdc."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _help() -> str:
@@ -84,7 +98,21 @@ def _parse(name: str, arguments: list[str]) -> Any:
 def _run(name: str, options: Any) -> None:
     from explorax.cli import commands
 
-    commands.ACTIONS[name](options)
+    commands.ACTIONS[name](_with_homes(options))
+
+
+def _with_homes(options: Any) -> Any:
+    """Return the options with ~ as home directories in every path: a shell leaves --root=~/x."""
+    from explorax.files import user_path
+
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Path):
+            changes[field.name] = user_path(value)
+        elif isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
+            changes[field.name] = tuple(map(user_path, value))
+    return dataclasses.replace(options, **changes)
 
 
 def _guarded(action: Callable[[], None]) -> int:
@@ -101,12 +129,22 @@ def _guarded(action: Callable[[], None]) -> int:
         return _complain(error, 1)
     except BrokenPipeError:  # `explorax list | head`: nobody reads on, and that is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        status = _complain(
+            f"Cannot write {error.filename or 'what is printed'}: {error.strerror}.", 1
+        )
+        with contextlib.suppress(OSError):  # or Python complains once more as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status
     except KeyboardInterrupt as stop:
         return _complain(str(stop) or "Interrupted.", getattr(stop, "exit_code", 130))
     return 0
 
 
 def _complain(error: object, status: int) -> int:
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # nobody listens, or the disk is full
+        sys.stdout.flush()
     print(f"explorax: {error}", file=sys.stderr)
     return status

@@ -66,3 +66,16 @@ def require(condition: bool, owner: object, field: str, wanted: str) -> None:
     if not condition:
         name, value = type(owner).__name__, getattr(owner, field)
         raise InvalidSetting(f"{name}({field}={value!r}): {field} must be {wanted}.")
+
+
+_LONGEST = 500  # characters of what another's error says
+
+
+def in_words(error: BaseException) -> str:
+    """Return "ValueError: what it says" of any error, in one line and not too long."""
+    try:
+        said = " ".join(str(error).split())
+    except Exception:  # its own text may raise too
+        said = ""
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ..."
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,19 +1,18 @@
 """Gymnasium's environments behind our protocol, stepped from Python."""
 
 import importlib
-import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from explorax.core.errors import Incompatible, UnknownName, did_you_mean, require
+from explorax.core.errors import UnknownName, did_you_mean, require
 from explorax.core.protocols import Key, Spec, Step
 from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
 from explorax.envs.gymnasium_vector import Recipe, advance, frame, spec_of, start
+from explorax.envs.importing import user_module
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
@@ -28,6 +27,10 @@ _TWINS = {
 _PACKAGES = {"ALE/": "ale-py", "MiniGrid-": "minigrid"}
 _EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "classic_control": "classic-control"}
 _EXTRAS |= {"toy_text": "toy-text"}
+_NAMES = (
+    "Names are gymnasium:, dm_control:, minigrid: and ale: for what these packages have, and "
+    "module:Name-v0 for what the module registers with Gymnasium when it is imported."
+)
 
 
 @dataclass(frozen=True)
@@ -96,29 +99,12 @@ class GymnasiumVector:
 
 
 def _prepare(id: str, package: str) -> None:
-    """Register the environment, by importing who does; the working directory is looked in too."""
-    module = id.rpartition(":")[0] or package.replace("-", "_")
-    if not module or module in sys.modules:
-        return
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        # without a package of its own, or one whose module is not there
-        if package or error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise UnknownName(
-            f"{id}: there is no module {error.name!r} to import, neither in the working directory "
-            f"({here}) nor among what is installed. Names are gymnasium:, dm_control:, minigrid: "
-            "and ale: for what these packages have, and module:Name-v0 for what the module "
-            "registers with Gymnasium when it is imported."
-        ) from error
-    except Exception as error:
-        raise Incompatible(
-            f"{id}: importing {module} raised {type(error).__name__}: {error}. Mend the module."
-        ) from error
+    """Register the environment, by importing who does."""
+    module = id.rpartition(":")[0]
+    if module:
+        user_module(module, id, _NAMES)
+    elif package:
+        importlib.import_module(package.replace("-", "_"))
 
 
 def _unknown(id: str) -> UnknownName:

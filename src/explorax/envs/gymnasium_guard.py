@@ -4,14 +4,16 @@ Imports gymnasium, so it is imported only when such an environment is made.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from explorax.core.errors import BadEnvironmentData, Incompatible
+from explorax.core.errors import BadEnvironmentData, Incompatible, in_words
 from explorax.core.protocols import Box
+from explorax.envs.space_limits import check_codes
+from explorax.envs.supervision import close_quietly, is_fault
 
 _MANY = 4096  # more bounds than this are summed up in one
 
@@ -24,6 +26,7 @@ def array_space(space: spaces.Space, name: str) -> spaces.Box:
     """
     if _is_empty(space):
         raise Incompatible(f"{name} observes {space}, in which there is nothing to see.")
+    check_codes(space, name)
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return space
     try:
@@ -196,9 +199,8 @@ class Guard:
     def reset(self, seed: int | None) -> np.ndarray:
         try:
             observation, _ = self.env.reset(seed=seed)
-        except Exception as error:
-            wrong = f"reset raised {type(error).__name__}: {error}"
-            raise BadEnvironmentData(self._told(wrong)) from error
+        except BaseException as error:
+            raise self._failed("reset", error) from error
         return self._observe(observation, "the observation of reset")
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:
@@ -215,19 +217,29 @@ class Guard:
         return encoded, float(reward), bool(terminated), bool(truncated)
 
     def draw(self) -> np.ndarray:
-        return np.asarray(self.env.render(), np.uint8)
+        try:
+            return np.asarray(self.env.render(), np.uint8)
+        except (ImportError, gymnasium.error.DependencyNotInstalled):
+            raise  # with a cure of its own
+        except BaseException as error:
+            raise self._failed("render", error) from error
 
     def close(self) -> None:
-        self.env.close()
+        close_quietly(self.env.close, f"{self.name}, environment {self.index}")
+
+    def _failed(self, method: str, error: BaseException) -> BaseException:
+        """Return what to raise: whatever an environment does, what was learned must be saved."""
+        if not is_fault(error):
+            raise error
+        return BadEnvironmentData(self._told(f"{method} raised {in_words(error)}"))
 
     def _stepped(self, action: Any) -> tuple[Any, Any, Any, Any]:
         if self._scalar:  # rows give a number, and a Box contains arrays
             action = np.asarray(action)
         try:
             observation, reward, terminated, truncated, _ = self.env.step(action)
-        except Exception as error:  # whatever it is, what was learned must be saved
-            wrong = f"step raised {type(error).__name__}: {error}"
-            raise BadEnvironmentData(self._told(wrong)) from error
+        except BaseException as error:
+            raise self._failed("step", error) from error
         return observation, reward, terminated, truncated
 
     def _check_reward(self, reward: Any) -> None:
@@ -240,12 +252,15 @@ class Guard:
     def _observe(self, observation: Any, field: str) -> np.ndarray:
         if self._plain is not None and _is_small(observation, self._plain):
             return observation  # the environment's own, which the rows copy before any other call
-        wrong = fault(self.env.observation_space, observation)
-        if wrong is not None:
-            self._raise(field, wrong)
-        return encode(self.env.observation_space, observation)
+        try:
+            wrong = fault(self.env.observation_space, observation)
+            if wrong is None:
+                return encode(self.env.observation_space, observation)
+        except Exception as error:  # an object of its own that is like an array, and is none
+            wrong = f"cannot be read: {in_words(error)}"
+        self._raise(field, wrong)
 
-    def _raise(self, field: str, wrong: str) -> None:
+    def _raise(self, field: str, wrong: str) -> NoReturn:
         raise BadEnvironmentData(self._told(f"{field} {wrong}"))
 
     def _told(self, wrong: str) -> str:

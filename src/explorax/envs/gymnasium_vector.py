@@ -8,11 +8,18 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from explorax.core.errors import Incompatible, InvalidSetting, UnknownName
+from explorax.core.errors import (
+    BadEnvironmentData,
+    ExploraxError,
+    Incompatible,
+    InvalidSetting,
+    UnknownName,
+    in_words,
+)
 from explorax.core.protocols import Box, Discrete, Key, Spec, Step, View
 from explorax.envs.border import Running, check_draws, to_codes, to_units
-from explorax.envs.supervision import ALONE, Supervision
-from explorax.envs.worlds import Worlds
+from explorax.envs.supervision import ALONE, Supervision, close_quietly, is_fault
+from explorax.envs.worlds import LARGEST_SEED, Worlds
 
 # fields of an adapter that a name does not set
 NO_SETTINGS = ("id", "num_envs", "render", "supervision")
@@ -54,7 +61,7 @@ def start(env: Adapter, key: Key) -> tuple[Running, np.ndarray]:
     known = gymnasium.registry.get(env.recipe.id)
     build = partial(_world, env, known)
     worlds = Worlds(env.recipe.name, build, env.num_envs, env.supervision)
-    seeds = np.asarray(jax.random.bits(key, (env.num_envs,), "uint32"))
+    seeds = np.asarray(jax.random.bits(key, (env.num_envs,), "uint32")) & LARGEST_SEED
     return Running(worlds), worlds.reset(seeds.tolist())
 
 
@@ -73,7 +80,7 @@ def _world(adapter: Adapter, known: Any, index: int, steps: int) -> Any:
     # Gymnasium's own checker warns, at the first step only, about a part of what Guard raises at
     # every step
     env = built(recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **settings))
-    return Guard(built(recipe, lambda: recipe.wrap(env)), recipe.name, index, recipe.locate, steps)
+    return built(recipe, lambda: Guard(recipe.wrap(env), recipe.name, index, recipe.locate, steps))
 
 
 def advance(recipe: Recipe, state: Running, action: Any) -> Step:
@@ -114,21 +121,34 @@ def spec_of(env: Any) -> Spec:
 def _described(env: Any) -> Spec:
     import gymnasium
 
-    from explorax.envs.gymnasium_guard import box_of
-
     recipe = env.recipe
     bare = built(
         recipe, lambda: gymnasium.make(recipe.id, disable_env_checker=True, **recipe.settings)
     )
+    try:
+        told = built(recipe, lambda: _asked(recipe, bare))
+    finally:
+        close_quietly(bare.close, recipe.name)
+    return told
+
+
+def _asked(recipe: Recipe, bare: Any) -> Spec:
+    """Return what an environment says of itself, which is neither reset nor stepped for it."""
+    from gymnasium import spaces
+
+    from explorax.envs.gymnasium_guard import box_of
+    from explorax.envs.space_limits import check_choices, check_observed
+
     spec, facts = bare.spec, recipe.facts(bare)
-    made = built(recipe, lambda: recipe.wrap(bare))
+    made = recipe.wrap(bare)
+    check_observed(made.observation_space, recipe.name)
     obs = box_of(made.observation_space, recipe.name)
-    view = _view(obs) if isinstance(made.observation_space, gymnasium.spaces.Box) else None
+    view = _view(obs) if isinstance(made.observation_space, spaces.Box) else None
     space = made.action_space
-    made.close()
-    if isinstance(space, gymnasium.spaces.Discrete):
+    if isinstance(space, spaces.Discrete):
+        check_choices(int(space.n), recipe.name)
         action: Discrete | Box = Discrete(int(space.n))
-    elif isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+    elif isinstance(space, spaces.Box) and space.is_bounded():
         action = Box(space.shape)
     else:
         raise Incompatible(
@@ -171,10 +191,16 @@ def built(recipe: Recipe, build: Callable[[], Any]) -> Any:
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise recipe.unknown() from error
-    except TypeError as error:
-        if not recipe.settings:
+    except ExploraxError:
+        raise
+    except BaseException as error:
+        if isinstance(error, TypeError) and recipe.settings:
+            raise InvalidSetting(f"{recipe.name} refuses {recipe.settings}: {error}.") from error
+        if not is_fault(error):
             raise
-        raise InvalidSetting(f"{recipe.name} refuses {recipe.settings}: {error}.") from error
+        raise BadEnvironmentData(
+            f"{recipe.name} cannot be made: it raised {in_words(error)}. Mend the environment."
+        ) from error
 
 
 def registered(beginning: str) -> tuple[str, ...]:

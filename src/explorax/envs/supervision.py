@@ -1,8 +1,12 @@
 """How environments outside JAX are stepped, and what is done when one of them fails."""
 
+import logging
+import signal
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from explorax.core.errors import require
+from explorax.core.errors import in_words, require
 from explorax.core.settings import check_types
 
 
@@ -30,3 +34,30 @@ class Supervision:
 
 
 ALONE = Supervision()
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether it is the environment's doing, and not that of a person who presses Ctrl-C.
+
+    Whatever an environment raises is a fault of its own, sys.exit() too. A KeyboardInterrupt is one
+    where no person can have caused it: Ctrl-C is not heard here, or its handler did not raise it.
+    Under Python's own handler, which leaves no trace, it is taken for a person's.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return True
+    handler = signal.getsignal(signal.SIGINT)
+    if handler == signal.SIG_IGN:
+        return True
+    code = getattr(handler, "__code__", None)
+    frames = traceback.walk_tb(error.__traceback__)
+    return code is not None and all(frame.f_code is not code for frame, _ in frames)
+
+
+def close_quietly(close: Callable[[], object], name: str) -> None:
+    """Call `close`; what it raises is told in a line on stderr, and nothing else depends on it."""
+    try:
+        close()
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        logging.getLogger("explorax").warning("%s: close raised %s.", name, in_words(error))

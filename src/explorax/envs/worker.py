@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible
+from explorax.core.errors import BadEnvironmentData, ExploraxError, Incompatible, in_words
+from explorax.envs import shared_memory
 from explorax.envs.supervision import Supervision
+from explorax.envs.surroundings import Surroundings, interpreter, surroundings
 from explorax.envs.worlds import Build, Fault, Rows, Share, layout
 
 _START_S = 120.0  # for a process to begin, and to make its environments
@@ -35,25 +36,24 @@ def launch(
         raise Incompatible("Worker processes need Linux or macOS. Leave workers at 0.")
     count = min(supervision.workers, num_envs)
     edges = [num_envs * i // count for i in range(count + 1)]
-    memory, path = tempfile.mkstemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    os.unlink(path)  # it lasts as long as somebody has it open
-    shares = [
-        Remote(name, build, range(*edges[i : i + 2]), num_envs, supervision.step_limit_s, memory)
-        for i in range(count)
-    ]
+    shares: list[Remote] = []
     try:
+        for i in range(count):
+            indices = range(*edges[i : i + 2])
+            shares.append(Remote(name, build, indices, num_envs, supervision.step_limit_s))
         kinds = [share.made() for share in shares]
         fields, action_space = kinds[0]
-        os.ftruncate(memory, _size(fields))
-        rows = _mapped(fields, memory)
-        for share in shares:
-            share.open(rows, fields)
+        memory = shared_memory.allocate(_size(fields))
+        try:
+            rows = _mapped(fields, memory)
+            for share in shares:
+                share.open(rows, fields, memory)
+        finally:
+            os.close(memory)
     except BaseException:
         for share in shares:
             share.close()
         raise
-    finally:
-        os.close(memory)
     return shares, rows, action_space
 
 
@@ -72,14 +72,18 @@ class Remote:
         indices: range,
         num_envs: int,
         limit_s: float | None,
-        memory: int,
     ) -> None:
         self.name, self.indices, self.limit_s = name, indices, limit_s
-        self.memory = os.dup(memory)  # the file that holds the rows
+        self.memory = -1  # the file that holds the rows
         CloudpickleWrapper: Any = import_module("gymnasium.vector.utils").CloudpickleWrapper
 
-        # what a script of the user's own has defined can be sent too
-        self.build, self.num_envs = pickle.dumps(CloudpickleWrapper(build)), num_envs
+        try:  # what a script of the user's own has defined can be sent too
+            self.build, self.num_envs = pickle.dumps(CloudpickleWrapper(build)), num_envs
+        except Exception as error:  # pickling raises whatever it pleases
+            raise Incompatible(
+                f"{name} cannot be sent to a worker process: {in_words(error)}. Leave workers at "
+                "0, or register it in a module that the process can import."
+            ) from error
         self.rows: Rows | None = None
         self._launch(0)
 
@@ -87,35 +91,35 @@ class Remote:
         self.step = step
         ours, theirs = socket.socketpair()
         ear, self.lifeline = os.pipe()
-        given = (theirs.fileno(), ear, self.memory)
-        path = os.pathsep.join(path for path in sys.path if path)
-        # nothing is computed there with JAX, which need not look for a GPU
-        surroundings = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+        given = (theirs.fileno(), ear)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, *map(str, given)],
+            interpreter(_MAIN, given),
             pass_fds=given,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env=surroundings,
+            # nothing is computed there with JAX, which need not look for a GPU
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
         )
         theirs.close()
         os.close(ear)
         self.connection = Connection(ours.detach())
-        self._send("make", self.build, self.indices, step, self.num_envs)
+        self._send("make", surroundings(), self.build, self.indices, step, self.num_envs)
 
     def made(self) -> tuple[_Fields, Any]:
         """Return (what rows hold, the space of actions) once the environments are made."""
         try:
             return self._answer(_START_S)
         except _Gone as gone:
-            those = f"environments {self.indices[0]} to {self.indices[-1]}"
-            raise BadEnvironmentData(
-                f"{self.name}, {those}: they could not be made: {gone}."
-            ) from None
+            raise BadEnvironmentData(f"{self._named()}: they could not be made: {gone}.") from None
 
-    def open(self, rows: Rows, fields: _Fields) -> None:
-        self.rows, self.fields = rows, fields
-        self._send("map", fields)
+    def open(self, rows: Rows, fields: _Fields, memory: int) -> None:
+        self.rows, self.fields, self.memory = rows, fields, os.dup(memory)
+        self._map()
+
+    def _map(self) -> None:
+        self._send("map", self.fields)
+        with contextlib.suppress(OSError):  # the process is gone, as `_answer` will find
+            shared_memory.send(self.connection.fileno(), self.memory)
         self._answer(_START_S)
 
     def reset(self, seeds: Sequence[int]) -> list[Fault]:
@@ -137,11 +141,10 @@ class Remote:
 
     def launch_again(self, step: int) -> None:
         """Begin a new process in place of the one that is gone."""
-        assert self.rows is not None
         self._launch(step)
         try:
             self.made()
-            self.open(self.rows, self.fields)
+            self._map()
         except BaseException:
             self._kill()
             raise
@@ -192,9 +195,14 @@ class Remote:
             value = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise _Gone(f"its process died ({_end(self.process)})") from None
+        if isinstance(value, _Raised):
+            raise BadEnvironmentData(f"{self._named()}: {value}.")
         if isinstance(value, Exception):
             raise value
         return value
+
+    def _named(self) -> str:
+        return f"{self.name}, environments {self.indices[0]} to {self.indices[-1]}"
 
     def _begun(self) -> int:
         span = slice(self.indices.start, self.indices.stop)
@@ -210,6 +218,10 @@ class Remote:
 
 class _Gone(ExploraxError):
     """The process does not answer."""
+
+
+class _Raised(Exception):
+    """What the process did not expect to be raised, in words."""
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:
@@ -243,16 +255,23 @@ def _mapped(fields: _Fields, file: int) -> Rows:
 class _Worker:
     """What a process does for the one that launched it."""
 
-    def __init__(self, memory: int) -> None:
-        self.memory = memory
+    def __init__(self, connection: int) -> None:
+        self.connection = connection
 
-    def make(self, build: bytes, indices: range, steps: int, num_envs: int) -> tuple[_Fields, Any]:
+    def make(
+        self, around: Surroundings, build: bytes, indices: range, steps: int, num_envs: int
+    ) -> tuple[_Fields, Any]:
+        around.adopt()
         self.share = Share(pickle.loads(build).fn, indices, steps)
         world = self.share.worlds[indices[0]]
         return layout(num_envs, world), world.action_space
 
     def map(self, fields: _Fields) -> None:
-        self.share.open(_mapped(fields, self.memory))
+        memory = shared_memory.receive(self.connection)
+        try:
+            self.share.open(_mapped(fields, memory))
+        finally:
+            os.close(memory)
 
     def do(self, command: str, arguments: tuple[Any, ...]) -> Any:
         own = getattr(self, command, None)
@@ -261,21 +280,21 @@ class _Worker:
 
 def main() -> None:
     """Serve the process that launched this one until it closes the connection, or is gone."""
-    file, ear, memory = map(int, sys.argv[1:4])
+    file, ear = map(int, sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(ear,), daemon=True).start()
-    connection, worker = Connection(file), _Worker(memory)
+    connection, worker = Connection(file), _Worker(file)
     with contextlib.suppress(EOFError, OSError):
         while True:
             command, arguments = pickle.loads(connection.recv_bytes())
             try:
-                answer = worker.do(command, arguments)
+                answer = pickle.dumps(worker.do(command, arguments))
             except ExploraxError as error:
-                answer = error
-            except Exception as error:
-                answer = BadEnvironmentData(f"{command} raised {type(error).__name__}: {error}")
-            connection.send_bytes(pickle.dumps(answer))
-    with contextlib.suppress(Exception):
+                answer = pickle.dumps(error)
+            except BaseException as error:  # sys.exit() too: who asked is to be told
+                answer = pickle.dumps(_Raised(f"{command} raised {in_words(error)}"))
+            connection.send_bytes(answer)
+    with contextlib.suppress(AttributeError):  # of which none was made
         worker.share.close()
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from explorax.core.errors import BadEnvironmentData, ExploraxError
-from explorax.envs.supervision import Supervision
+from explorax.core.errors import BadEnvironmentData, ExploraxError, in_words
+from explorax.envs.supervision import Supervision, close_quietly, is_fault
 
 
 class World(Protocol):
@@ -28,6 +28,8 @@ class World(Protocol):
 
     def close(self) -> None: ...
 
+
+LARGEST_SEED = 2**31 - 1  # many an environment hands its seed on as an int32
 
 # (environment, the steps that it has made before) -> the environment
 Build = Callable[[int, int], World]
@@ -98,10 +100,7 @@ class Share:
 
     def restart(self, index: int, seed: int, steps: int) -> list[Fault]:
         """Replace one environment by a new one in a new episode."""
-        try:
-            self.worlds[index].close()
-        except Exception:  # it is given up in any case
-            pass
+        close_quietly(self.worlds[index].close, f"environment {index}")
         self.worlds[index] = self.build(index, steps)
         return self._each(lambda index: self._reset(index, seed), (index,))
 
@@ -109,8 +108,8 @@ class Share:
         return self.worlds[index].draw()
 
     def close(self) -> None:
-        for world in self.worlds.values():
-            world.close()
+        for index, world in self.worlds.items():
+            close_quietly(world.close, f"environment {index}")
 
     def _each(self, do: Callable[[int], None], indices: Sequence[int] = ()) -> list[Fault]:
         faults = []
@@ -237,10 +236,11 @@ class Worlds:
                     seed = self._fresh_seed(fault.index)
                     # a process that is lost now takes the others with it: that comes first
                     faults = share.restart(fault.index, seed, self.steps) + others
-            except Exception as error:  # that it cannot be made anew is a fault as any other
+            except BaseException as error:  # that it cannot be made anew is a fault as any other
+                if not is_fault(error):
+                    raise
                 ours = isinstance(error, ExploraxError)
-                why = str(error) if ours else f"{type(error).__name__}: {error}"
-                why = why.removesuffix(".")
+                why = (str(error) if ours else in_words(error)).removesuffix(".")
                 told = (
                     f"{self.name}, environment {fault.index}, step {self.steps}: it could not be "
                     f"made anew: {why}."
@@ -259,7 +259,7 @@ class Worlds:
 
     def _fresh_seed(self, index: int) -> int:
         entropy = (self.seeds[index], self.steps, int(self.restarts[index]))
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0]) & LARGEST_SEED
 
     def _given_up(self, fault: Fault) -> str:
         allowed = self.supervision.restarts

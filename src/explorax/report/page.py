@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorax.core.errors import RunDirectoryError
+from explorax.files import user_path, write_atomically, write_text
 from explorax.report.configuration import command, facts, pretty
 from explorax.report.figures import Drawing, drawings, pooled_drawings
 from explorax.report.films import choose, fit, share_bytes, still
@@ -25,6 +26,7 @@ from explorax.report.words import notes, summary
 
 _NARROW = "(max-width: 760px)"  # the same in page.css
 _PIXELS_PER_INCH = 104  # of a figure on the page
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # no letters, and no HTML
 _READING = """<p>An episode <em>succeeds</em> when it returns at least the environment's threshold.
 A seed is <em>solved</em> when at least half of its episodes in the last tenth of training succeed;
 it has a <em>late success</em> when at least one of them does. The <em>final return</em> of a seed
@@ -218,7 +220,8 @@ def write_report(
     """Return the path of a new self-contained HTML page about `runs`.
 
     `runs`: run directories, or one directory to search. `out`: the file to write, or a folder, in
-    which it becomes report.html. Raises RunDirectoryError when there is nothing to report on.
+    which it becomes report.html. Raises RunDirectoryError when there is nothing to report on, or
+    the page cannot be written; one that was there before is then as it was.
     """
     found, problems = _collect(runs)
     rows = table_rows(found)
@@ -247,10 +250,10 @@ def write_report(
         f"<h2>Configuration</h2>{configurations}"
         f"<h2>How to read the numbers</h2>{_READING}</body></html>\n"
     )
-    out = Path(out)
-    out = out / "report.html" if out.is_dir() or not out.suffix else out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    out = user_path(out)
+    # a device, such as /dev/stdout, has no suffix and is no folder
+    out = out / "report.html" if out.is_dir() or not (out.suffix or out.exists()) else out
+    write_text(out, _CONTROL.sub(lambda found: ascii(found[0])[1:-1], page))
     return out
 
 
@@ -259,11 +262,11 @@ def save_figures(runs: Sequence[str | Path] | str | Path, folder: str | Path) ->
     found, _ = _collect(runs)
     rows = table_rows(found)
     look = looks([row.name.variant for row in rows])
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = user_path(folder)
     figures = [each for env, own in _by_env(rows).items() for each in drawings(env, own, look)]
     paths = []
     for drawing in [*figures, *pooled_drawings(rows, look)]:
         paths.append(folder / f"{drawing.slug}.png")
-        paths[-1].write_bytes(to_png(drawing.draw(narrow=False)))
+        picture = to_png(drawing.draw(narrow=False))
+        write_atomically(paths[-1], lambda file, data=picture: file.write(data))
     return paths

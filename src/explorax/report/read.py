@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from explorax.core.errors import RunDirectoryError
+from explorax.files import user_path
 
 NEVER = -1  # first_success_env_steps of a seed that has not succeeded
 REQUIRED_SETTINGS = ("env", "agent", "bonus")
@@ -61,15 +62,15 @@ class Run:
 
     @property
     def env(self) -> str:
-        return str(self.config["env"])
+        return _printable(self.config["env"])
 
     @property
     def agent(self) -> str:
-        return str(self.config["agent"])
+        return _printable(self.config["agent"])
 
     @property
     def bonus(self) -> str:
-        return str(self.config["bonus"])
+        return _printable(self.config["bonus"])
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -192,12 +193,21 @@ class Run:
         return tuple(films)
 
 
+def _printable(value: Any) -> str:
+    """Return a name as text that a page and a picture can show: control characters, line breaks
+    and bytes that are no text as escapes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in str(value)
+    )
+
+
 def read_run(path: str | Path) -> Run:
     """Return the run in directory `path`.
 
     Raises RunDirectoryError when it is no run directory, or one without a single row of metrics.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_dir():
         raise RunDirectoryError(f"There is no directory {path}. {_LOOKS_LIKE}")
     if not (path / "config.json").is_file():
@@ -217,7 +227,7 @@ _LOOKS_LIKE = "A run directory is made by `explorax train`: runs/<env>/<agent>+<
 
 def scan(root: str | Path) -> tuple[list[Run], list[str]]:
     """Return (runs under `root` in the order of their paths, what is wrong with the others)."""
-    root = Path(root)
+    root = user_path(root)
     if not root.is_dir():
         raise RunDirectoryError(f"There is no directory {root}. {_LOOKS_LIKE}")
     runs, problems = [], []

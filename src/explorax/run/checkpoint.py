@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax.core.errors import CheckpointError
+from explorax.files import check_is_utf_8
 from explorax.run.directory import write_text, writing
 
 FORMAT = 1
@@ -229,8 +230,9 @@ def saved_in(root: Path) -> list[Path]:
 
 
 def _read_header(path: Path) -> Header:
+    check_is_utf_8(path)
     try:
-        record = json.loads((path / _HEADER).read_text())
+        record = json.loads((path / _HEADER).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, f"{_HEADER} cannot be read ({error})") from None
     if not isinstance(record, Mapping) or record.get("format") != FORMAT:

@@ -3,13 +3,13 @@
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from explorax import files
 from explorax.core.errors import ExploraxError, RunDirectoryError
 from explorax.run.config import RunConfig
 
@@ -20,39 +20,25 @@ _LOCK = ".lock"
 _OURS = (CONFIG, META, METRICS, MAPS, PATHS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+_CURE = (
+    "Free space or mend the permissions there and continue with --resume, or choose another place "
+    "with --root."
+)
+
+
+def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn the operating system's complaint about `path` into a RunDirectoryError with a cure."""
-    try:
-        yield
-    except OSError as error:
-        raise RunDirectoryError(
-            f"Cannot write {path}: {error.strerror or error}. Free space or mend the permissions "
-            f"there and continue with --resume, or choose another place with --root. "
-            f"What was written before is intact."
-        ) from error
+    return files.writing(path, _CURE)
 
 
 def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Let `fill` write a temporary file beside `path`, then rename it: never half a file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    """Let `fill` write a file of a run that is there as a whole or not at all."""
+    files.write_atomically(path, fill, _CURE)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text that is there as a whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write a run's file of text that is there as a whole or not at all."""
+    files.write_text(path, text, _CURE)
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class RunDirectory:
     def read_config(self, extra: tuple[type, ...] = ()) -> RunConfig:
         """Return the configuration. Raises RunDirectoryError when this is no run directory."""
         try:
-            text = self.config.read_text()
+            text = self.config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RunDirectoryError(
                 f"{self.path} is no run directory: {CONFIG} cannot be read ({error}). Give a "
@@ -111,7 +97,7 @@ class RunDirectory:
     def read_meta(self) -> dict[str, Any]:
         """Return meta.json, {} where there is none yet or it cannot be read."""
         try:
-            record = json.loads((self.path / META).read_text())
+            record = json.loads((self.path / META).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -126,6 +112,7 @@ class RunDirectory:
         """Raise RunDirectoryError where training here would destroy or mix up what is there."""
         if resume and overwrite:
             raise RunDirectoryError("--resume continues a run, --overwrite deletes it: give one.")
+        files.check_is_utf_8(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is in the way: it is no directory. Move it away.")
         present = [name for name in _OURS if (self.path / name).exists()]
@@ -143,7 +130,7 @@ class RunDirectory:
 
     def _check_same(self, config: RunConfig) -> None:
         try:
-            there = json.loads(self.config.read_text())
+            there = json.loads(self.config.read_text(encoding="utf-8"))
             digest, seed = there["digest"], there["seed"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
@@ -179,7 +166,7 @@ class RunDirectory:
         """Hold the directory for this process alone; the lock dies with the process."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / _LOCK).open("a")
+            file = (self.path / _LOCK).open("a", encoding="utf-8")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ import numpy as np
 from explorax.core.errors import CheckpointError, InvalidSetting
 from explorax.core.protocols import Agent, Env, Percept
 from explorax.envs import suite
+from explorax.files import user_path
 from explorax.loop import percept_of
 from explorax.run import checkpoint
 from explorax.run.cache import QUICK
@@ -55,7 +56,7 @@ def evaluate(
     """
     if episodes < 1:
         raise InvalidSetting(f"episodes={episodes}: at least 1 is needed.")
-    directory = RunDirectory(Path(run_dir))
+    directory = RunDirectory(user_path(run_dir))
     config = directory.read_config(extra)
     numbers = config.seed_numbers
     if seed is not None and seed not in numbers:

@@ -17,6 +17,7 @@ from PIL import Image
 from explorax.core.errors import ExploraxError
 from explorax.core.protocols import Agent, Env
 from explorax.envs import suite
+from explorax.files import user_path
 from explorax.loop import percept_of, row_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
@@ -38,7 +39,7 @@ def film(run_dir: str | Path, seed: int | None = None, *, env: Any = None, extra
 
     The typical seed is the one whose late return is the median. env, extra: as for `evaluate`.
     """
-    directory = RunDirectory(Path(run_dir))
+    directory = RunDirectory(user_path(run_dir))
     config = directory.read_config(tuple(extra))
     environment = suite.make(config.env if env is None else env, config.num_envs)
     learner = restore_learner(directory, config, environment)
@@ -66,7 +67,7 @@ def trouble(make: Callable[..., object], *arguments: Any) -> str:
 def typical_seed(metrics: Path) -> int:
     """Return the seed whose mean late return is the (lower) median; the first without episodes."""
     returns: dict[int, list[float]] = {}
-    with metrics.open(newline="") as file:
+    with metrics.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             cell = row["return_mean"]
             returns.setdefault(int(row["seed"]), []).append(float(cell) if cell else np.nan)

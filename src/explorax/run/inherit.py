@@ -19,6 +19,7 @@ import numpy as np
 from explorax.core.arguments import argument, resuming
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
+from explorax.files import user_path
 from explorax.ops.images import is_image
 from explorax.run import checkpoint
 from explorax.run.config import Origin, RunConfig, resolve
@@ -62,7 +63,7 @@ def origin_of(path: str | Path) -> Origin:
 
     Raises RunDirectoryError, CheckpointError.
     """
-    path = Path(path).resolve()
+    path = user_path(path).resolve()
     alone = path.parent.name == CHECKPOINTS
     run = path.parent.parent if alone else path
     record = _record(run)
@@ -119,7 +120,7 @@ def _record(run: Path) -> dict[str, Any]:
             f"runs/<env>/<agent>+<bonus>/<digest>."
         )
     try:
-        record = json.loads(RunDirectory(run).config.read_text())
+        record = json.loads(RunDirectory(run).config.read_text(encoding="utf-8"))
         kinds = {"digest": str, "env": str, "agent": str, "seed": int, "seeds": int}
         lacking = [name for name, kind in kinds.items() if not isinstance(record[name], kind)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -34,7 +34,8 @@ def _git(directory: Path, *arguments: str) -> str:
             ["git", *arguments],
             cwd=directory,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=5,
             check=True,
         )

@@ -13,6 +13,7 @@ from explorax.core.protocols import Agent, Box, Env, Percept, View
 from explorax.core.pytree import replace
 from explorax.envs import suite
 from explorax.envs.task import Batched
+from explorax.files import user_path
 from explorax.loop import percept_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
@@ -32,7 +33,7 @@ def record_paths(run_dir: str | Path, *, env: Any = None, extra: tuple[type, ...
     For runs that were trained before there was such a file. env, extra: as for `evaluate`. Raises
     RunDirectoryError, CheckpointError, and Incompatible where the environment has no such picture.
     """
-    directory = RunDirectory(Path(run_dir))
+    directory = RunDirectory(user_path(run_dir))
     config = directory.read_config(extra)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     if not has_paths(environment):

@@ -28,7 +28,7 @@ class Progress:
             self._task = self._bar.add_task(self._title, total=self._total, numbers="compiling")
             self._bar.start()
         elif self._enabled:
-            print(f"{self._title}: compiling", flush=True)
+            _say(f"{self._title}: compiling")
         return self
 
     def __exit__(
@@ -63,10 +63,7 @@ class Progress:
         elif env_steps >= self._next_line or env_steps >= self._total:
             share = env_steps / self._total
             self._next_line = env_steps + self._total / _LINES * 0.999
-            print(
-                f"{self._title}: {share:4.0%}  {env_steps:,} env steps  {numbers}  {left} left",
-                flush=True,
-            )
+            _say(f"{self._title}: {share:4.0%}  {env_steps:,} env steps  {numbers}  {left} left")
 
     def note(self, text: str) -> None:
         """Say something without disturbing the bar."""
@@ -75,7 +72,20 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
-            print(text, flush=True)
+            _say(text)
+
+
+def _say(text: str) -> None:
+    """Print a line, as far as the terminal has letters for it and the disk has room."""
+    try:
+        print(text, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:  # nobody reads on
+        raise
+    except OSError:  # a log that is full ends no run
+        pass
 
 
 def _bar() -> Any:

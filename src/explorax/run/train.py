@@ -9,6 +9,7 @@ import numpy as np
 from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
+from explorax.files import user_path
 from explorax.run import checkpoint, divergence, maps
 from explorax.run.cache import use_compilation_cache
 from explorax.run.checkpoint import saved_in
@@ -66,6 +67,7 @@ def train(
     use_compilation_cache()
     if tensorboard:
         check_installed()
+    root = user_path(root)
     directory = RunDirectory(config.directory(root) if place is None else place)
     directory.check_free(config, resume, overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
@@ -79,7 +81,7 @@ def train(
         driver = make_driver(config, environment)
         taken = None
         if config.init_from is not None and (overwrite or not saved_in(directory.checkpoints)):
-            near = Path(root) if place is None else place.parents[2]
+            near = root if place is None else place.parents[2]
             taken = inherit(config, near, driver.agent_shapes, environment.spec)
         compile_seconds = driver.compile()
         with directory.locked():
@@ -101,7 +103,7 @@ def resume_run(run_dir: str | Path, *, extra: tuple[type, ...] = (), **options: 
 
     extra: classes of the caller's own that its configuration names.
     """
-    path = Path(run_dir).resolve()  # it may have been moved or renamed since
+    path = user_path(run_dir).resolve()  # it may have been moved or renamed since
     config = RunDirectory(path).read_config(extra)
     return train(config, resume=True, place=path, **options)
 

@@ -16,7 +16,7 @@ from explorax.envs.task import Task
 from explorax.presets import Experiment, preset, scaled
 from explorax.run import compare as comparing
 from explorax.run import train as training
-from explorax.run.config import RunConfig
+from explorax.run.config import RunConfig, safe_name
 from explorax.run.expressions import parse as parse
 from explorax.run.inherit import origin_of
 
@@ -150,7 +150,7 @@ def compare(
 
     name = experiments if isinstance(experiments, str) and experiments else "report"
     results = tuple(Result(path) for path in ran.directories)
-    page = Path(root) / f"{name}.html" if report is None else Path(report)
+    page = Path(root) / f"{safe_name(name)}.html" if report is None else Path(report)
     page = write_report(ran.directories, page)
     return Comparison(results, ran.seconds, page)
 

@@ -63,6 +63,7 @@ def _resume(options: Train) -> Path:
 
     return resume_run(
         options.directory or "",
+        trust=options.trust,
         tensorboard=options.tensorboard,
         on_divergence=options.on_divergence,
         supervision=Supervision(options.workers, options.step_limit_s, options.restarts),
@@ -115,7 +116,8 @@ def evaluate(options: Eval) -> None:
     from explorax.run.evaluate import evaluate
 
     greedy = not options.explore
-    found = evaluate(options.directory, options.seed, options.episodes, greedy)
+    directory, seed, trust = options.directory, options.seed, options.trust
+    found = evaluate(directory, seed, options.episodes, greedy, trust=trust)
     rows = [
         (
             str(each.seed),
@@ -139,11 +141,11 @@ def evaluate(options: Eval) -> None:
     if options.film:
         from explorax.run.film import film
 
-        print(f"The film: {film(options.directory, options.seed)}")
+        print(f"The film: {film(directory, seed, trust=trust)}")
     if options.paths:
         from explorax.run.paths import record_paths
 
-        print(f"The paths: {record_paths(options.directory)} (drawn by: explorax report)")
+        print(f"The paths: {record_paths(directory, trust=trust)} (drawn by: explorax report)")
 
 
 def report(options: Report) -> None:

@@ -17,6 +17,15 @@ _DIR = conf.arg(metavar="DIR", aliases=("--out",))
 _COUNT = conf.arg(metavar="N")
 _DIRECTORY = conf.arg(metavar="DIR", help_behavior_hint="")
 
+Trust = Annotated[
+    conf.UseAppendAction[tuple[str, ...]],
+    conf.arg(
+        metavar="MODULE",
+        help="A module of your own that the run's configuration names and that may be imported, "
+        "which runs its code. May be given several times.",
+        help_behavior_hint="",
+    ),
+]
 Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
 Workers = Annotated[
     int,
@@ -61,12 +70,14 @@ class Train:
     """With --resume: the run directory to go on with; nothing else need be given."""
     env: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(required)")] = ""
     """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0, dm_control:cheetah-run,
-    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0, mujoco:HalfCheetahSparse. See `explorax
-    list`."""
+    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0, mujoco:HalfCheetahSparse, or a class of
+    your own, "my_module:MyTask(size=8)". See `explorax list`."""
     agent: Annotated[str, _TEXT] = "TRPO()"
-    """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
+    """Agent, as in Python: "TRPO(max_kl=0.02)", or "my_module:MyAgent()" of your own. See `explorax
+    list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"
-    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)"."""
+    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)", or of your own,
+    "Scale(my_module:MyBonus(), 0.1)"."""
     env_steps: Annotated[int, _COUNT] = 100_000
     """Steps of each seed, over all its environments."""
     seeds: Annotated[int, _COUNT] = 1
@@ -96,6 +107,7 @@ class Train:
     """Make no film of the final policy."""
     report: Flag = False
     """Write an HTML report beside the run at the end."""
+    trust: Trust = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +179,7 @@ class Eval:
     """Also film one episode, as a GIF in the run directory."""
     paths: Flag = False
     """Also record paths and actions of every seed for the report, where the task has a picture."""
+    trust: Trust = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +201,8 @@ class List:
     """Show the environments, agents, bonuses, behaviours and presets, or one of them in full.
 
     explorax list | explorax list bonuses | explorax list VIME | explorax list deep_sea
+
+    explorax list my_module:MyBonus
     """
 
     what: Annotated[

@@ -1,15 +1,12 @@
 """Gymnasium's environments behind our protocol, stepped from Python."""
 
 import importlib
-import os
-import re
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from explorax.core.errors import Incompatible, UnknownName, did_you_mean, require
+from explorax.core.errors import UnknownName, did_you_mean, require
 from explorax.core.protocols import Key, Spec, Step
 from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
@@ -17,6 +14,7 @@ from explorax.envs.gymnasium_vector import Recipe, advance, frame, spec_of, star
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
+from explorax.naming.own import imported
 
 # Where one of our tasks is the same one, its map and its meaning of success hold.
 _TWINS = {
@@ -95,29 +93,19 @@ class GymnasiumVector:
 
 
 def _prepare(id: str, package: str) -> None:
-    """Register the environment, by importing who does; the working directory is looked in too."""
-    module = id.rpartition(":")[0] or package.replace("-", "_")
-    if not module or module in sys.modules:
-        return
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        # without a package of its own, or one whose module is not there
-        if package or error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise UnknownName(
-            f"{id}: there is no module {error.name!r} to import, neither in the working directory "
-            f"({here}) nor among what is installed. Names are gymnasium:, dm_control:, minigrid: "
-            "and ale: for what these packages have, and module:Name-v0 for what the module "
-            "registers with Gymnasium when it is imported."
-        ) from error
-    except Exception as error:
-        raise Incompatible(
-            f"{id}: importing {module} raised {type(error).__name__}: {error}. Mend the module."
-        ) from error
+    """Register the environment, by importing who does."""
+    module = id.rpartition(":")[0]
+    if module:
+        imported(module, id)
+    elif package:
+        importlib.import_module(package.replace("-", "_"))
+
+
+def module_of(entry_point: Any) -> str:
+    """Return the module of what Gymnasium makes an environment with, "" where it does not say."""
+    if isinstance(entry_point, str):
+        return entry_point.partition(":")[0]
+    return str(getattr(entry_point, "__module__", None) or "")
 
 
 def _unknown(id: str) -> UnknownName:
@@ -134,9 +122,12 @@ def _unknown(id: str) -> UnknownName:
             "explorax.envs.mujoco is imported."
         )
     if module:
-        entries = {key: str(spec.entry_point) for key, spec in gymnasium.registry.items()}
         top = module.partition(".")[0]
-        its = [key for key, entry in entries.items() if top in re.split(r"\W", entry)]
+        its = [
+            key
+            for key, spec in gymnasium.registry.items()
+            if module_of(spec.entry_point).partition(".")[0] == top
+        ]
         what = f"It registers {', '.join(its)}." if its else "It registers none: it has to call "
         what += "" if its else "gymnasium.register(id=..., entry_point=...) when it is imported."
         return UnknownName(

@@ -10,6 +10,7 @@ from typing import Any
 from explorax.core.errors import InvalidSetting
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
+from explorax.naming.own import TYPED
 from explorax.presets import Experiment
 from explorax.run.brief import brief
 from explorax.run.config import RunConfig
@@ -41,8 +42,8 @@ def configuration(
     """
     return RunConfig(
         env=environment_name(env),
-        agent=parse(agent, "agent") if isinstance(agent, str) else agent,
-        bonus=parse(bonus, "bonus") if isinstance(bonus, str) else bonus,
+        agent=parse(agent, "agent", trust=TYPED) if isinstance(agent, str) else agent,
+        bonus=parse(bonus, "bonus", trust=TYPED) if isinstance(bonus, str) else bonus,
         num_envs=_copies(env, num_envs),
         **settings,
     )

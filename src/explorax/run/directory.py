@@ -94,8 +94,14 @@ class RunDirectory:
         """Whether the run has finished."""
         return (self.path / DONE).exists()
 
-    def read_config(self, extra: tuple[type, ...] = ()) -> RunConfig:
-        """Return the configuration. Raises RunDirectoryError when this is no run directory."""
+    def read_config(
+        self, extra: tuple[type, ...] = (), trust: tuple[str, ...] = (), env: Any = None
+    ) -> RunConfig:
+        """Return the configuration. Raises RunDirectoryError when this is no run directory.
+
+        extra, trust: as for `RunConfig.from_json`; where `env`, the environment itself, is not
+        given, what its name would import is asked for too. Raises what that raises.
+        """
         try:
             text = self.config.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -104,7 +110,7 @@ class RunDirectory:
                 f"directory that `explorax train` made, runs/<env>/<agent>+<bonus>/<digest>."
             ) from None
         try:
-            return RunConfig.from_json(text, extra)
+            return RunConfig.from_json(text, extra, trust, makes_env=env is None)
         except ExploraxError as error:
             raise type(error)(f"{self.config}: {error}") from error
 

@@ -96,13 +96,20 @@ def train(
     return directory.path
 
 
-def resume_run(run_dir: str | Path, *, extra: tuple[type, ...] = (), **options: Any) -> Path:
+def resume_run(
+    run_dir: str | Path,
+    *,
+    extra: tuple[type, ...] = (),
+    trust: tuple[str, ...] = (),
+    **options: Any,
+) -> Path:
     """Return the directory of an unfinished run after finishing it; `options` as for `train`.
 
-    extra: classes of the caller's own that its configuration names.
+    extra: classes of the caller's own that its configuration names. trust: modules that may be
+    imported for others that it names.
     """
     path = Path(run_dir).resolve()  # it may have been moved or renamed since
-    config = RunDirectory(path).read_config(extra)
+    config = RunDirectory(path).read_config(extra, trust, env=options.get("env"))
     return train(config, resume=True, place=path, **options)
 
 
@@ -261,7 +268,7 @@ class _Run:
             path = self.save()
             raise BadEnvironmentData(
                 f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}. "
-                f"Go on with: explorax train --resume {self.directory.path}"
+                f"Go on with: {self.config.continuing(self.directory.path)}"
             ) from error
         finally:
             for text in self.driver.take_notes(self.state):
@@ -313,7 +320,7 @@ class _Run:
         raise Interrupted(
             self.directory.path,
             f"Stopped at {self.env_steps:,} env steps per seed and saved in {self.directory.path}. "
-            f"Go on with: explorax train --resume {self.directory.path}",
+            f"Go on with: {self.config.continuing(self.directory.path)}",
             2 if number is None else number,
         )
 

@@ -49,6 +49,7 @@ def train(
     workers: int = 0,
     step_limit_s: float | None = None,
     restarts: int = 0,
+    stale: str = "stop",
 ) -> "Result":
     """Return the result of training `agent` with `bonus` in `env`, all seeds in one program.
 
@@ -63,6 +64,8 @@ def train(
     longer finite, with all saved, or "note" it and go on.
     workers, step_limit_s, restarts: of environments of Gymnasium, the processes that step them, the
     seconds that one's step may take there, and how often each may be restarted after a fault.
+    stale: with `resume`, of a run that came from other code, explorax's or of your own classes:
+    "stop" before anything is trained, "keep" it and say so, or "retrain" it.
 
     Raises UnknownName, InvalidSetting, Incompatible, NotEnoughMemory, RunDirectoryError and
     CheckpointError before the run starts, and Diverged and BadEnvironmentData in it.
@@ -89,6 +92,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         on_divergence=on_divergence,
         supervision=Supervision(workers, step_limit_s, restarts),
+        stale=stale,
         env=None if isinstance(env, str) else env,
     )
     return load(directory)
@@ -114,6 +118,7 @@ def compare(
     workers: int = 0,
     step_limit_s: float | None = None,
     restarts: int = 0,
+    stale: str = "stop",
 ) -> "Comparison":
     """Return the results of several runs, and write one report about them.
 
@@ -122,6 +127,8 @@ def compare(
     experiments' own; `budget` multiplies the env steps. Finished runs of the same configuration are
     kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in `root`).
     workers, step_limit_s, restarts: as for `train`, where all environments are of Gymnasium.
+    stale: of runs that are there and came from other code, "stop" before anything is trained and
+    list them, "keep" them and say so, or "retrain" them.
     """
     configs = plan(
         experiments,
@@ -143,6 +150,7 @@ def compare(
         tensorboard=tensorboard,
         supervision=Supervision(workers, step_limit_s, restarts),
         environments=_objects(env),
+        stale=stale,
         say=print if progress else None,
     )
     from explorax.report.page import write_report

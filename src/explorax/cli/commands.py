@@ -47,6 +47,7 @@ def _start(options: Train) -> Path:
         workers=options.workers,
         step_limit_s=options.step_limit_s,
         restarts=options.restarts,
+        stale=options.stale,
     )
     return result.directory
 
@@ -64,6 +65,7 @@ def _resume(options: Train) -> Path:
     return resume_run(
         options.directory or "",
         trust=options.trust,
+        stale=options.stale,
         tensorboard=options.tensorboard,
         on_divergence=options.on_divergence,
         supervision=Supervision(options.workers, options.step_limit_s, options.restarts),
@@ -107,6 +109,7 @@ def compare(options: Compare) -> None:
         workers=options.workers,
         step_limit_s=options.step_limit_s,
         restarts=options.restarts,
+        stale=options.stale,
     )
     print(f"\n{comparison}")
 

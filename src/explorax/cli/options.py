@@ -26,6 +26,14 @@ Trust = Annotated[
         help_behavior_hint="",
     ),
 ]
+Stale = Annotated[
+    Literal["stop", "keep", "retrain"],
+    conf.arg(
+        help="When a run that is there came from other code, explorax's or of your own classes: "
+        "stop before anything is trained, and list what changed; keep it, and say so; or delete it "
+        "and train it again.",
+    ),
+]
 Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
 Workers = Annotated[
     int,
@@ -101,6 +109,7 @@ class Train:
     workers: Workers = 0
     step_limit_s: StepLimit = None
     restarts: Restarts = 0
+    stale: Stale = "stop"
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False
@@ -157,6 +166,7 @@ class Compare:
     workers: Workers = 0
     step_limit_s: StepLimit = None
     restarts: Restarts = 0
+    stale: Stale = "stop"
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False

@@ -14,7 +14,7 @@ from explorax.envs.gymnasium_vector import Recipe, advance, frame, spec_of, star
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
-from explorax.naming.own import imported
+from explorax.naming.importing import user_module
 
 # Where one of our tasks is the same one, its map and its meaning of success hold.
 _TWINS = {
@@ -96,7 +96,7 @@ def _prepare(id: str, package: str) -> None:
     """Register the environment, by importing who does."""
     module = id.rpartition(":")[0]
     if module:
-        imported(module, id)
+        user_module(module, id)
     elif package:
         importlib.import_module(package.replace("-", "_"))
 

@@ -5,16 +5,14 @@ imported only where that person trusts the module.
 """
 
 import dataclasses
-import importlib
-import os
 import re
-import sys
 from collections.abc import Container, Iterable
 from types import ModuleType
 from typing import Any
 
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, did_you_mean
 from explorax.naming.grammar import not_importable
+from explorax.naming.importing import user_module
 
 
 class _Anything:
@@ -45,36 +43,13 @@ def _trusted(module: str, trust: Container[str]) -> bool:
 
 
 def imported(module: str, wanted: str) -> ModuleType:
-    """Return the module, looked for in the working directory too, behind what is installed.
-
-    `wanted` is what names it, for messages. Raises UnknownName where there is none, Incompatible
-    where importing it fails.
-    """
-    known = sys.modules.get(module)
-    if known is not None:
-        return known
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    importlib.invalidate_caches()  # the file may be younger than the last look at its directory
+    """Return the module, which `wanted` names. Raises UnknownName where there is none,
+    Incompatible where importing it fails."""
     try:
-        return importlib.import_module(module)
+        return user_module(module, wanted)
     except ModuleNotFoundError as error:
-        # another one, which the module itself imports, is the module's own trouble
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            raise UnknownName(
-                f"{wanted}: there is no module {error.name!r} to import, neither in the working "
-                f"directory ({here}) nor among what is installed. Names are gymnasium:, "
-                "dm_control:, minigrid:, ale: and mujoco: for what these packages have, "
-                "module:Name-v0 for what the module registers with Gymnasium when it is imported, "
-                "and module:Class(...) for a class in it."
-            ) from error
         raise Incompatible(
             f"{wanted}: importing {module} failed: {error}. Install what it needs."
-        ) from error
-    except Exception as error:
-        raise Incompatible(
-            f"{wanted}: importing {module} raised {type(error).__name__}: {error}. Mend the module."
         ) from error
 
 

@@ -138,12 +138,15 @@ class RunConfig:
             fields["init_from"] = dataclasses.asdict(self.init_from)
         return fields | {"agent": expression(self.agent), "bonus": expression(self.bonus)}
 
-    def to_json(self, spec: Spec | None = None) -> str:
-        """Return config.json: the fields, every resolved value nested, and what `spec` tells."""
+    def to_json(self, spec: Spec | None = None, code: Mapping[str, Any] | None = None) -> str:
+        """Return config.json: the fields, every resolved value nested, what `spec` tells, and the
+        `code` that the run is made with, as `run.code.code_of` gives it."""
         resolved = {"agent": resolve(self.agent), "bonus": resolve(self.bonus)}
         record = {"format": FORMAT, "digest": self.digest, **self.to_dict(), "resolved": resolved}
         if spec is not None:
             record |= _describe(spec)
+        if code is not None:
+            record["code"] = dict(code)
         return json.dumps(record, indent=2) + "\n"
 
     @classmethod
@@ -219,7 +222,7 @@ def _origin(record: Any) -> Origin:
     return Origin(**record)
 
 
-_DERIVED = frozenset({"format", "digest", "resolved", "spec", "view"})
+_DERIVED = frozenset({"format", "digest", "resolved", "spec", "view", "code"})
 
 
 def resolve(value: Any) -> Any:

@@ -114,6 +114,20 @@ class RunDirectory:
         except ExploraxError as error:
             raise type(error)(f"{self.config}: {error}") from error
 
+    def read_code(self) -> Any:
+        """Return what config.json says of the code that the run was made with, or None."""
+        try:
+            return json.loads(self.config.read_text()).get("code")
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return None
+
+    def add_note(self, text: str) -> None:
+        """Add a sentence to those in meta.json that a reader of the results should know."""
+        record = self.read_meta()
+        notes = record.get("notes") or []
+        if text not in notes:
+            self.write_meta(record | {"notes": [*notes, text]})
+
     def read_meta(self) -> dict[str, Any]:
         """Return meta.json, {} where there is none yet or it cannot be read."""
         try:
@@ -173,11 +187,11 @@ class RunDirectory:
                 else:
                     target.unlink(missing_ok=True)
 
-    def create(self, config_json: str) -> None:
-        """Make the directory and write config.json, unless it is there."""
+    def create(self, config_json: str, anew: bool = False) -> None:
+        """Make the directory and write config.json, unless it is there and not to be `anew`."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if not self.config.exists():
+        if anew or not self.config.exists():
             write_text(self.config, config_json)
 
     @contextlib.contextmanager

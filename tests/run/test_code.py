@@ -109,7 +109,8 @@ def test_environments_of_gymnasium_are_known_by_their_entry_point(
     class Local(gymnasium.Env):
         pass
 
-    for id, entry in (("Here-v0", Local), ("There-v0", "own_base:Base"), ("Odd-v0", "no_such:X")):
+    entries: Any = (("Here-v0", Local), ("There-v0", "own_base:Base"), ("Odd-v0", "no_such:X"))
+    for id, entry in entries:
         monkeypatch.setitem(gymnasium.registry, id, EnvSpec(id, entry))
     ours = config(NoBonus())
     for id, name in (("Here-v0", "test_code:"), ("There-v0", "own_base:Base")):

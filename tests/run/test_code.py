@@ -149,7 +149,9 @@ def test_what_differs_and_what_cannot_be_told() -> None:
     assert judge({**now, "source": "b", "explorax": "0"}, now).changed == (
         "explorax 0 then, 1 now",
     )
-    assert judge({**now, "classes": {}}, now).changed == ("the source of m:A changed since",)
+    none = {**now, "classes": {}}
+    assert judge(none, now).changed == ("m:A is part of it now and was not then",)
+    assert judge(now, none).changed == ("m:A was part of it then and is not now",)
     blind = judge({**now, "classes": {"m:A": "unknown"}}, now)
     assert blind == Verdict(unknown=("the source of m:A cannot be had",))
     for nothing in (None, 3, {}, {"classes": None}):

@@ -102,8 +102,13 @@ def judge(there: Any, here: Mapping[str, Any]) -> Verdict:
         unknown.append(f"the source of {', '.join(blind)} cannot be had")
     both = old.keys() & new.keys() if blind else {**old, **new}  # else a name may stand for another
     odd = sorted(name for name in both if name not in blind and old.get(name) != new.get(name))
-    if odd:
-        changed.append(f"the source of {', '.join(odd)} changed since")
+    for names, what in (
+        ([name for name in odd if name in old and name in new], "the source of {} changed since"),
+        ([name for name in odd if name not in new], "{} was part of it then and is not now"),
+        ([name for name in odd if name not in old], "{} is part of it now and was not then"),
+    ):
+        if names:
+            changed.append(what.format(", ".join(names)))
     origins = {there.get("origin"), here.get("origin")} - {None, UNKNOWN}
     if len(origins) == 2:
         changed.append(ORIGIN)

@@ -43,4 +43,5 @@ def in_the_catalogue() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agents, "Drifter", Drifter, raising=False)
         patch.setattr(agents, "__all__", [*agents.__all__, "Drifter"])
+        patch.setattr(Drifter, "__module__", "explorax.agents.drifter")
         yield

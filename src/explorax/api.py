@@ -17,7 +17,7 @@ from explorax.files import user_path
 from explorax.presets import Experiment, preset, scaled
 from explorax.run import compare as comparing
 from explorax.run import train as training
-from explorax.run.config import RunConfig
+from explorax.run.config import RunConfig, safe_name
 from explorax.run.expressions import parse as parse
 from explorax.run.inherit import origin_of
 
@@ -50,6 +50,7 @@ def train(
     workers: int = 0,
     step_limit_s: float | None = None,
     restarts: int = 0,
+    stale: str = "stop",
 ) -> "Result":
     """Return the result of training `agent` with `bonus` in `env`, all seeds in one program.
 
@@ -64,6 +65,8 @@ def train(
     longer finite, with all saved, or "note" it and go on.
     workers, step_limit_s, restarts: of environments of Gymnasium, the processes that step them, the
     seconds that one's step may take there, and how often each may be restarted after a fault.
+    stale: with `resume`, of a run that came from other code, explorax's or of your own classes:
+    "stop" before anything is trained, "keep" it and say so, or "retrain" it.
 
     Raises UnknownName, InvalidSetting, Incompatible, NotEnoughMemory, RunDirectoryError and
     CheckpointError before the run starts, and Diverged and BadEnvironmentData in it.
@@ -90,6 +93,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         on_divergence=on_divergence,
         supervision=Supervision(workers, step_limit_s, restarts),
+        stale=stale,
         env=None if isinstance(env, str) else env,
     )
     return load(directory)
@@ -115,6 +119,7 @@ def compare(
     workers: int = 0,
     step_limit_s: float | None = None,
     restarts: int = 0,
+    stale: str = "stop",
 ) -> "Comparison":
     """Return the results of several runs, and write one report about them.
 
@@ -124,6 +129,8 @@ def compare(
     kept and interrupted ones go on, unless `overwrite`. report: the HTML page (default: in
     `root`, named after the preset and what of it is changed, demo-budget-0.1.html).
     workers, step_limit_s, restarts: as for `train`, where all environments are of Gymnasium.
+    stale: of runs that are there and came from other code, "stop" before anything is trained and
+    list them, "keep" them and say so, or "retrain" them.
     """
     root = user_path(root)
     configs = plan(
@@ -146,6 +153,7 @@ def compare(
         tensorboard=tensorboard,
         supervision=Supervision(workers, step_limit_s, restarts),
         environments=_objects(env),
+        stale=stale,
         say=print if progress else None,
     )
     from explorax.report.page import write_report
@@ -154,7 +162,7 @@ def compare(
     changes = {"budget": budget, "env_steps": env_steps, "seeds": seeds, "num_envs": num_envs}
     name = _page_name(experiments, {"seed": seed, **changes})
     results = tuple(Result(path) for path in ran.directories)
-    page = root / f"{name}.html" if report is None else user_path(report)
+    page = root / f"{safe_name(name)}.html" if report is None else user_path(report)
     page = write_report(ran.directories, page)
     return Comparison(results, ran.seconds, page)
 

@@ -85,7 +85,7 @@ def test_a_task_of_ones_own_with_a_television_has_a_name():
     class OfMyOwn(MountainCarSparse):
         pass
 
-    assert name_of(NoisyTV(OfMyOwn(), 2)).startswith("NoisyTV(task=")
+    assert name_of(NoisyTV(OfMyOwn(), 2)).endswith(".locals.OfMyOwn(noisy_tv=2)")
     assert make(NoisyTV(OfMyOwn(), 2), 3) == Batched(NoisyTV(OfMyOwn(), 2), 3)
 
 

@@ -15,8 +15,8 @@ import pytest
 from explorax.core.errors import Incompatible, UnknownName
 from explorax.envs import surroundings
 from explorax.envs.gymnasium import GymnasiumVector
-from explorax.envs.importing import importable, user_module
 from explorax.envs.supervision import Supervision
+from explorax.naming.importing import importable, user_module
 
 SHADOWS = ("types", "logging", "json", "random", "numpy", "jax", "gymnasium")
 

@@ -19,7 +19,7 @@ from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 
 AGENT = TRPO(rollout_length=20)
-WALK = {repr(Walk()): Walk()}  # in no catalogue
+WALK = {suite.name_of(Walk()): Walk()}  # in no catalogue
 
 
 def config(**changes: Any) -> RunConfig:
@@ -142,6 +142,6 @@ def test_restarts_are_for_every_run_or_refused_before_the_first(tmp_path: Path) 
     (path,) = run_all([hosted], tmp_path, supervision=once).directories
     assert "env_restarts" in (path / "metrics.csv").read_text().splitlines()[0]
     other = dataclasses.replace(hosted, seeds=2)
-    with pytest.raises(Incompatible, match=r"Walk\(.*cannot be .* restarted"):
+    with pytest.raises(Incompatible, match=r"toys:Walk cannot be .* restarted"):
         run_all([other, config()], tmp_path / "mixed", supervision=once)
     assert not (tmp_path / "mixed").exists()

@@ -137,7 +137,7 @@ def test_the_record_reads_back_and_holds_every_value() -> None:
         "rate": 0.125,
         "rollout_length": 5,
     }
-    assert record["agent"] == "Wanderer(rate=0.125, rollout_length=5)"
+    assert record["agent"] == "toys:Wanderer(rate=0.125, rollout_length=5)"
     assert record["digest"] == it.digest
     assert record["view"]["labels"] == ["x (m)", "y (m)"]
     assert record["spec"]["success_return"] == 1.0

@@ -173,11 +173,11 @@ def test_what_does_not_fit_is_refused_with_the_numbers_of_both(
 ) -> None:
     root = tmp_path / "new"
     said = refused(starting(source, agent=Strider()), root)
-    assert "its agent is Wanderer, and this run's is Strider" in said
-    assert said.startswith("Incompatible") and "give an agent Wanderer(...)" in said
+    assert "its agent is toys:Wanderer, and this run's is test_inherit:Strider" in said
+    assert said.startswith("Incompatible") and "give an agent toys:Wanderer(...)" in said
     said = refused(starting(source), root, Wider())
     assert "obs (2,) there, (3,) here; weights (2, 4) there, (3, 4) here" in said
-    assert said.startswith("Incompatible") and "Wanderer(rate=0.05, rollout_length=5)" in said
+    assert said.startswith("Incompatible") and "toys:Wanderer(rate=0.05, rollout_length=5)" in said
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def test_states_of_a_chunk_that_failed_are_not_counted_twice(tmp_path: Path) -> 
     with pytest.raises(BadEnvironmentData, match="engine on fire"):
         train(config(), tmp_path, env=env, progress=False)
     path = config().directory(tmp_path)
-    resume_run(path, env=Mixed(4), extra=(Wanderer, Novelty), progress=False)
+    resume_run(path, env=Mixed(4), extra=(Wanderer, Novelty), progress=False, stale="keep")
     with np.load(whole / "maps.npz") as wanted, np.load(path / "maps.npz") as found:
         np.testing.assert_array_equal(found["seen"], wanted["seen"])
         assert wanted["seen"].sum() == 2 * 800

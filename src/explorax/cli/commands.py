@@ -47,6 +47,7 @@ def _start(options: Train) -> Path:
         workers=options.workers,
         step_limit_s=options.step_limit_s,
         restarts=options.restarts,
+        stale=options.stale,
     )
     return result.directory
 
@@ -63,6 +64,8 @@ def _resume(options: Train) -> Path:
 
     return resume_run(
         options.directory or "",
+        trust=options.trust,
+        stale=options.stale,
         tensorboard=options.tensorboard,
         on_divergence=options.on_divergence,
         supervision=Supervision(options.workers, options.step_limit_s, options.restarts),
@@ -106,6 +109,7 @@ def compare(options: Compare) -> None:
         workers=options.workers,
         step_limit_s=options.step_limit_s,
         restarts=options.restarts,
+        stale=options.stale,
     )
     print(f"\n{comparison}")
 
@@ -115,7 +119,8 @@ def evaluate(options: Eval) -> None:
     from explorax.run.evaluate import evaluate
 
     greedy = not options.explore
-    found = evaluate(options.directory, options.seed, options.episodes, greedy)
+    directory, seed, trust = options.directory, options.seed, options.trust
+    found = evaluate(directory, seed, options.episodes, greedy, trust=trust)
     rows = [
         (
             str(each.seed),
@@ -139,11 +144,11 @@ def evaluate(options: Eval) -> None:
     if options.film:
         from explorax.run.film import film
 
-        print(f"The film: {film(options.directory, options.seed)}")
+        print(f"The film: {film(directory, seed, trust=trust)}")
     if options.paths:
         from explorax.run.paths import record_paths
 
-        print(f"The paths: {record_paths(options.directory)} (drawn by: explorax report)")
+        print(f"The paths: {record_paths(directory, trust=trust)} (drawn by: explorax report)")
 
 
 def report(options: Report) -> None:

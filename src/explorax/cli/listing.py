@@ -8,6 +8,8 @@ import tokenize
 from collections.abc import Callable
 
 from explorax.core.errors import unknown_name
+from explorax.naming.grammar import modules
+from explorax.naming.own import TYPED, lacks, own_class
 
 PACKAGES = {
     "agents": "agent",
@@ -69,6 +71,8 @@ def overview(kind: str) -> dict[str, str]:
 
 def describe(name: str) -> tuple[Entry, ...]:
     """Return the entries called `name` in any catalogue. Raises UnknownName where there is none."""
+    if _is_own(name):
+        return (_own(name),)
     found = [
         _entry(singular, name, _classes(kind)[name])
         for kind, singular in PACKAGES.items()
@@ -94,6 +98,24 @@ def describe(name: str) -> tuple[Entry, ...]:
         possible = {key.removesuffix("/N") for kind in KINDS for key in overview(kind)}
         raise unknown_name("entry", name, possible | {TELEVISION, *SUITES, *KINDS, *simulated})
     return tuple(found)
+
+
+def _is_own(name: str) -> bool:
+    """Return whether `name` is `module:Class` of the user's own."""
+    return bool(modules(name))
+
+
+def _own(name: str) -> Entry:
+    """Return the entry of `module:Class`, a class of the user's own. Raises UnknownName,
+    InvalidSetting, Incompatible."""
+    name = name.partition("(")[0].strip()
+    cls, _ = own_class(name, TYPED)
+    expressions = importlib.import_module("explorax.run.expressions")
+    kind = importlib.import_module("explorax.envs.own").kind_of(cls)
+    if not kind:
+        fitting = (each for each in expressions.KINDS if not lacks(cls, expressions.members(each)))
+        kind = next(fitting, "part")
+    return _entry(kind, name, cls)
 
 
 def _suite(name: str) -> Entry:

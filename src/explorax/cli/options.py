@@ -42,6 +42,23 @@ _WHOLE = PrimitiveConstructorSpec(
 )
 Count = Annotated[int, _WHOLE]
 OptionalCount = Annotated[int | None, _WHOLE]
+Trust = Annotated[
+    conf.UseAppendAction[tuple[str, ...]],
+    conf.arg(
+        metavar="MODULE",
+        help="A module of your own that the run's configuration names and that may be imported, "
+        "which runs its code. May be given several times.",
+        help_behavior_hint="",
+    ),
+]
+Stale = Annotated[
+    Literal["stop", "keep", "retrain"],
+    conf.arg(
+        help="When a run that is there came from other code, explorax's or of your own classes: "
+        "stop before anything is trained, and list what changed; keep it, and say so; or delete it "
+        "and train it again.",
+    ),
+]
 Flag = Annotated[bool, conf.arg(help_behavior_hint="")]
 Workers = Annotated[
     Count,
@@ -86,12 +103,14 @@ class Train:
     """With --resume: the run directory to go on with; nothing else need be given."""
     env: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(required)")] = ""
     """Environment: mountain_car, deep_sea/20, gymnasium:MountainCar-v0, dm_control:cheetah-run,
-    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0, mujoco:HalfCheetahSparse. See `explorax
-    list`."""
+    ale:MontezumaRevenge-v5, minigrid:DoorKey-8x8-v0, mujoco:HalfCheetahSparse, or a class of
+    your own, "my_module:MyTask(size=8)". See `explorax list`."""
     agent: Annotated[str, _TEXT] = "TRPO()"
-    """Agent, as in Python: "TRPO(max_kl=0.02)". See `explorax list agents`."""
+    """Agent, as in Python: "TRPO(max_kl=0.02)", or "my_module:MyAgent()" of your own. See `explorax
+    list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"
-    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)"."""
+    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)", or of your own,
+    "Scale(my_module:MyBonus(), 0.1)"."""
     env_steps: Count = 100_000
     """Steps of each seed, over all its environments."""
     seeds: Count = 1
@@ -115,12 +134,14 @@ class Train:
     workers: Workers = 0
     step_limit_s: StepLimit = None
     restarts: Restarts = 0
+    stale: Stale = "stop"
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False
     """Make no film of the final policy."""
     report: Flag = False
     """Write an HTML report beside the run at the end."""
+    trust: Trust = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +192,7 @@ class Compare:
     workers: Workers = 0
     step_limit_s: StepLimit = None
     restarts: Restarts = 0
+    stale: Stale = "stop"
     tensorboard: Flag = False
     """Write TensorBoard event files too."""
     no_film: Flag = False
@@ -195,6 +217,7 @@ class Eval:
     """Also film one episode, as a GIF in the run directory."""
     paths: Flag = False
     """Also record paths and actions of every seed for the report, where the task has a picture."""
+    trust: Trust = ()
 
 
 @dataclass(frozen=True)
@@ -216,6 +239,8 @@ class List:
     """Show the environments, agents, bonuses, behaviours and presets, or one of them in full.
 
     explorax list | explorax list bonuses | explorax list VIME | explorax list deep_sea
+
+    explorax list my_module:MyBonus
     """
 
     what: Annotated[

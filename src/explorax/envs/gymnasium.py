@@ -1,7 +1,6 @@
 """Gymnasium's environments behind our protocol, stepped from Python."""
 
 import importlib
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +11,10 @@ from explorax.core.protocols import Key, Spec, Step
 from explorax.envs.border import Running
 from explorax.envs.cart_pole import CartPole
 from explorax.envs.gymnasium_vector import Recipe, advance, frame, spec_of, start
-from explorax.envs.importing import user_module
 from explorax.envs.mountain_car import MountainCar
 from explorax.envs.mountain_car_continuous import MountainCarContinuous
 from explorax.envs.supervision import ALONE, Supervision
+from explorax.naming.importing import user_module
 
 # Where one of our tasks is the same one, its map and its meaning of success hold.
 _TWINS = {
@@ -27,10 +26,6 @@ _TWINS = {
 _PACKAGES = {"ALE/": "ale-py", "MiniGrid-": "minigrid"}
 _EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "classic_control": "classic-control"}
 _EXTRAS |= {"toy_text": "toy-text"}
-_NAMES = (
-    "Names are gymnasium:, dm_control:, minigrid: and ale: for what these packages have, and "
-    "module:Name-v0 for what the module registers with Gymnasium when it is imported."
-)
 
 
 @dataclass(frozen=True)
@@ -102,9 +97,16 @@ def _prepare(id: str, package: str) -> None:
     """Register the environment, by importing who does."""
     module = id.rpartition(":")[0]
     if module:
-        user_module(module, id, _NAMES)
+        user_module(module, id)
     elif package:
         importlib.import_module(package.replace("-", "_"))
+
+
+def module_of(entry_point: Any) -> str:
+    """Return the module of what Gymnasium makes an environment with, "" where it does not say."""
+    if isinstance(entry_point, str):
+        return entry_point.partition(":")[0]
+    return str(getattr(entry_point, "__module__", None) or "")
 
 
 def _unknown(id: str) -> UnknownName:
@@ -121,9 +123,12 @@ def _unknown(id: str) -> UnknownName:
             "explorax.envs.mujoco is imported."
         )
     if module:
-        entries = {key: str(spec.entry_point) for key, spec in gymnasium.registry.items()}
         top = module.partition(".")[0]
-        its = [key for key, entry in entries.items() if top in re.split(r"\W", entry)]
+        its = [
+            key
+            for key, spec in gymnasium.registry.items()
+            if module_of(spec.entry_point).partition(".")[0] == top
+        ]
         what = f"It registers {', '.join(its)}." if its else "It registers none: it has to call "
         what += "" if its else "gymnasium.register(id=..., entry_point=...) when it is imported."
         return UnknownName(

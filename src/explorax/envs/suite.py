@@ -10,6 +10,7 @@ from typing import Any, cast, get_type_hints
 import explorax.envs as envs
 from explorax.core.errors import Incompatible, InvalidSetting, unknown_name
 from explorax.core.protocols import Env
+from explorax.envs import own
 from explorax.envs.atari import PREFIX as ATARI
 from explorax.envs.atari import AtariVector
 from explorax.envs.dm_control import PREFIX as DM_CONTROL
@@ -21,12 +22,13 @@ from explorax.envs.minigrid import MiniGridVector
 from explorax.envs.mujoco_vector import PREFIX as MUJOCO
 from explorax.envs.mujoco_vector import MuJoCoVector, task_of
 from explorax.envs.noisy_tv import NoisyTV
+from explorax.envs.own import TELEVISION
 from explorax.envs.supervision import ALONE, Supervision
 from explorax.envs.task import Batched, Task
+from explorax.naming.writing import write
 
 GYMNASIUM = "gymnasium:"
 _WRAPPED: dict[str, type] = {ATARI: AtariVector, MINIGRID: MiniGridVector}
-TELEVISION = "noisy_tv"  # the setting that every task has: the channels of its NoisyTV
 _FORM = re.compile(r"(?P<name>[^/()]+)(?:/(?P<size>[^/()]+))?(?:\((?P<settings>.*)\))?", re.DOTALL)
 # the user's own: the module to import, and the id that it registers with Gymnasium
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[^:()]+")
@@ -39,15 +41,17 @@ def make(name: str | Task | Env, num_envs: int) -> Env:
     `name` is `mountain_car`, `deep_sea/20`, `mountain_car_sparse(power=0.0008)`,
     `gymnasium:MountainCar-v0`, `gymnasium:LunarLander-v3(continuous=True)`,
     `dm_control:cheetah-run`, `ale:MontezumaRevenge-v5(clip_reward=True)`,
-    `minigrid:DoorKey-8x8-v0`, `mujoco:HalfCheetahSparse(both_sides=True)`, `my_package:MyEnv-v0`
-    for an id that a module of the user's registers with Gymnasium, a task or an environment. Any
-    task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N channels.
+    `minigrid:DoorKey-8x8-v0`, `mujoco:HalfCheetahSparse(both_sides=True)`,
+    `acrobot:AcrobotSparse(power=2)` for a class of tasks or environments in a module of the user's,
+    `my_package:MyEnv-v0` for an id that it registers with Gymnasium (the module is imported), a
+    task or an environment. Any task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N
+    channels.
     Raises UnknownName, InvalidSetting, or Incompatible where an environment object cannot be had in
     that number, or a task can have no television.
     """
     if not isinstance(name, str):
         return _from_object(name, num_envs)
-    return _hosted(name, num_envs) or Batched(_task(name), num_envs)
+    return _hosted(name.strip(), num_envs) or Batched(_task(name), num_envs)
 
 
 def supervised(env: Env, supervision: Supervision) -> Env:
@@ -69,11 +73,12 @@ def supervised(env: Env, supervision: Supervision) -> Env:
 def name_of(env: str | Task | Env) -> str:
     """Return the canonical name, the shortest that `make` accepts back.
 
-    Settings at their defaults are left out, and so is `render`, which does not change the task.
-    An object of a class that is not in the catalogue is named by its `repr`.
+    Settings at their defaults are left out, and so are `render`, which does not change the task,
+    and `num_envs`. Raises InvalidSetting where an object holds what no other process would name
+    alike.
     """
     if isinstance(env, str):
-        return name_of(_hosted(env, 1) or _task(env))
+        return name_of(_hosted(env.strip(), 1) or _task(env))
     if isinstance(env, GymnasiumVector):
         prefix = "" if _OWN.match(env.id) else GYMNASIUM
         return prefix + env.id + _settings_text(dict(env.kwargs))
@@ -87,7 +92,7 @@ def name_of(env: str | Task | Env) -> str:
     task = shown.task if isinstance(shown, NoisyTV) else shown
     name = _snake(type(task).__name__)
     if _classes().get(name) is not type(task):
-        return repr(shown)
+        return own.own_name(shown, task)
     fields = dataclasses.fields(cast(Any, task))  # every task is a dataclass
     sized = [field for field in fields if field.default is dataclasses.MISSING]
     given = _given(task, [field.name for field in sized])
@@ -159,7 +164,7 @@ def _task(text: str) -> Task:
             f"Gymnasium's environments are written {GYMNASIUM}MountainCar-v0, dm_control's "
             f"{DM_CONTROL}cheetah-run, Atari's {ATARI}MontezumaRevenge-v5, MiniGrid's "
             f"{MINIGRID}DoorKey-8x8-v0, the papers' in MuJoCo {MUJOCO}HalfCheetahSparse, and "
-            "your own my_package:MyEnv-v0."
+            "your own my_package:MyEnv-v0 or my_module:MyTask(size=8)."
         )
         raise unknown_name("environment", name, classes, cure)
     cls = classes[name]
@@ -217,6 +222,10 @@ def _hosted(text: str, num_envs: int) -> Any:
         if text.startswith(prefix):
             id, settings = _host_parts(text, prefix)
             return cls(id, num_envs, **_checked(prefix + id, cls, settings, NO_SETTINGS))
+    if not text.startswith(GYMNASIUM) and _OWN.match(text):
+        found = own.made(text, num_envs)
+        if found is not None:
+            return _from_object(found, num_envs)
     if text.startswith(GYMNASIUM) or _OWN.match(text):
         id, settings = _host_parts(text, GYMNASIUM)
         return GymnasiumVector(id, num_envs, kwargs=tuple(sorted(settings.items())))
@@ -245,6 +254,8 @@ def _dm_control_id(text: str) -> str:
 
 
 def _literal(text: str, whole: str) -> Any:
+    if text.strip() in ("inf", "-inf", "nan"):  # as repr writes them
+        return float(text)
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -270,5 +281,5 @@ def _settings(text: str | None, whole: str) -> dict[str, Any]:
 
 
 def _settings_text(settings: dict[str, Any]) -> str:
-    inside = ", ".join(f"{name}={value!r}" for name, value in sorted(settings.items()))
+    inside = ", ".join(f"{name}={write(value)}" for name, value in sorted(settings.items()))
     return f"({inside})" if inside else ""

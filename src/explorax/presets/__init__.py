@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
-from explorax.core.errors import unknown_name
+from explorax.core.errors import InvalidSetting, UnknownName, unknown_name
+from explorax.naming.own import imported
 from explorax.presets.comparison import bonuses
 from explorax.presets.control import (
     mpo_ablation,
@@ -52,11 +54,29 @@ __all__ = [
 
 
 def preset(name: str) -> tuple[Experiment, ...]:
-    """Return the experiments of a preset. Raises UnknownName."""
+    """Return the experiments of a preset, or of `module:function` of the user's own.
+
+    Raises UnknownName; InvalidSetting where the function gives no experiments, Incompatible where
+    its module cannot be imported.
+    """
+    if ":" in name:
+        return _own(name)
     if name not in __all__:
         raise unknown_name("preset", name, __all__, "See `explorax list presets`.")
     build: Callable[[], tuple[Experiment, ...]] = globals()[name]
     return build()
+
+
+def _own(name: str) -> tuple[Experiment, ...]:
+    module, _, function = name.partition(":")
+    build = getattr(imported(module, name), function, None)
+    if not callable(build) or isinstance(build, type):
+        raise UnknownName(f"The module {module} has no function {function!r}.")
+    given: Any = build()
+    experiments = tuple(given) if isinstance(given, tuple | list) else ()
+    if not experiments or not all(isinstance(each, Experiment) for each in experiments):
+        raise InvalidSetting(f"{name}() must return a tuple of explorax.Experiment objects.")
+    return experiments
 
 
 def catalogue() -> dict[str, str]:

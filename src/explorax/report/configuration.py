@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from explorax.naming.grammar import remade_by_hand, tree
 from explorax.report.read import Run
 
 _FLAGS = ("env_steps", "seeds", "seed", "num_envs")
@@ -13,7 +14,13 @@ _TOLD_ELSEWHERE = frozenset({*_TIMES, "status", "notes", "diverged", "nonfinite"
 
 
 def command(run: Run) -> str:
-    """Return the command line that trains the run again."""
+    """Return the command line that trains the run again, or why there is none."""
+    texts = [str(run.config[name]) for name in ("env", "agent", "bonus")]
+    by_hand = next(filter(None, map(remade_by_hand, texts)), None)
+    if by_hand:
+        return f"# No command line trains this run again: {by_hand}.\n" + "\n".join(
+            f"# {name}: {text}" for name, text in zip(("env", "agent", "bonus"), texts, strict=True)
+        )
     parts = ["explorax train"]
     for name in ("env", "agent", "bonus"):
         parts.append(f"--{name} {_quoted(str(run.config[name]))}")
@@ -45,7 +52,7 @@ def _quoted(text: str) -> str:
 def pretty(expression: str, width: int = 88) -> str:
     """Return constructor text broken into lines where it is longer than `width`."""
     try:
-        node = ast.parse(expression.strip(), mode="eval").body
+        node = tree(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return expression
     return _lines(node, "", width)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from explorax.naming.grammar import bare, dotted, tree
 from explorax.report.read import Run
 
 NO_BONUS = "no bonus"
@@ -39,16 +40,15 @@ class Name:
 
 def _parse(expression: str) -> ast.expr | None:
     try:
-        return ast.parse(expression.strip(), mode="eval").body
+        return tree(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def _class_name(node: ast.expr) -> str:
+    """Return `VIME`, `VIME.paper` of a named constructor, `my_bonus:Novelty` of others' classes."""
     call = node.func if isinstance(node, ast.Call) else node
-    if isinstance(call, ast.Attribute):  # a named constructor, VIME.paper()
-        return f"{_class_name(call.value)}.{call.attr}"
-    return call.id if isinstance(call, ast.Name) else ast.unparse(call)
+    return dotted(call) or ast.unparse(call)
 
 
 def _inner(node: ast.expr) -> list[ast.expr]:
@@ -68,7 +68,7 @@ def _short(node: ast.expr) -> str:
         return _short(inner[0])
     if name in JOINERS and inner:
         return JOINERS[name].join(dict.fromkeys(_short(part) for part in inner))
-    return NO_BONUS if name == "NoBonus" else name
+    return NO_BONUS if name == "NoBonus" else bare(name)
 
 
 def short_name(expression: str) -> str:
@@ -79,10 +79,12 @@ def short_name(expression: str) -> str:
 
 def _settings(node: ast.expr, seen: Counter[str]) -> Iterator[tuple[str, str]]:
     """Yield (class or class.field, value) of every part of an expression, outermost first."""
-    name = _class_name(node)
+    module, _, name = _class_name(node).rpartition(":")
     seen[name] += 1
     owner = name if seen[name] == 1 else f"{name}#{seen[name]}"
     yield owner, ""
+    if module:
+        yield f"{owner}.module", module
     if not isinstance(node, ast.Call):
         return
     fields = [(f"#{i}", value) for i, value in enumerate(node.args)]

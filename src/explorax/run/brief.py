@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Any
 
+from explorax.core.errors import InvalidSetting
+from explorax.naming.writing import class_name, write
+
 
 def brief(value: Any) -> str:
     """Return `value` as constructor text without the fields that are at their defaults.
@@ -14,7 +17,10 @@ def brief(value: Any) -> str:
         inside = ", ".join(map(brief, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return repr(value)
+        try:
+            return write(value)
+        except InvalidSetting:  # known by the label of what holds it
+            return "..."
     told = []
     for field in dataclasses.fields(value):
         if not field.init:
@@ -25,7 +31,7 @@ def brief(value: Any) -> str:
             told.append(brief(own))
         elif default is dataclasses.MISSING or own != default:
             told.append(f"{field.name}={brief(own)}")
-    return f"{type(value).__name__}({', '.join(told)})"
+    return f"{class_name(type(value))}({', '.join(told)})"
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 from explorax.core.errors import InvalidSetting
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
+from explorax.naming.own import TYPED
 from explorax.presets import Experiment
 from explorax.run.brief import brief
+from explorax.run.code import ORIGIN, Verdict, check_choice, code_of, note, stopped, verdict_on
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 from explorax.run.expressions import parse
@@ -41,8 +43,8 @@ def configuration(
     """
     return RunConfig(
         env=environment_name(env),
-        agent=parse(agent, "agent") if isinstance(agent, str) else agent,
-        bonus=parse(bonus, "bonus") if isinstance(bonus, str) else bonus,
+        agent=parse(agent, "agent", trust=TYPED) if isinstance(agent, str) else agent,
+        bonus=parse(bonus, "bonus", trust=TYPED) if isinstance(bonus, str) else bonus,
         num_envs=_copies(env, num_envs),
         **settings,
     )
@@ -138,14 +140,16 @@ def run_all(
     supervision: Supervision = ALONE,
     environments: Mapping[str, Any] | None = None,
     say: Callable[[str], None] | None = None,
+    stale: str = "stop",
 ) -> Ran:
     """Train every configuration and return where the runs are.
 
     A finished run of the same configuration is kept and an unfinished one goes on, unless
-    `overwrite`. `supervision` is for all of them, and refused before the first where one cannot
-    have it. `environments` holds, by name, those that are in no catalogue. `say` hears a line
-    before each run. Raises what `train` raises; the runs before are then on the disk, and calling
-    again goes on from there.
+    `overwrite`. `stale`: what to do with runs that came from other code: "stop" before the first is
+    trained, "keep" them and say so, or "retrain" them. `supervision` is for all of them, and
+    refused before the first where one cannot have it. `environments` holds, by name, those that are
+    in no catalogue. `say` hears a line before each run. Raises what `train` raises; the runs before
+    are then on the disk, and calling again goes on from there.
     """
     began = time.perf_counter()
     configs = tuple(dict.fromkeys(configs))  # a preset and an option may name the same run twice
@@ -153,6 +157,7 @@ def run_all(
     if supervision != ALONE:
         for env, num_envs in dict.fromkeys((each.env, each.num_envs) for each in configs):
             suite.supervised(suite.make(objects.get(env, env), num_envs), supervision)
+    verdicts = {} if overwrite else _verdicts(configs, root, objects, stale)
     directories, trained = [], 0
     for number, config in enumerate(configs, start=1):
         path = config.directory(root)
@@ -160,15 +165,22 @@ def run_all(
         if config.init_from is not None:
             parts += f" · from {config.init_from.env}"
         label = f"[{number}/{len(configs)}] {parts}"
-        if not overwrite and finished(path, config):
+        verdict = verdicts.get(path, Verdict())
+        again = overwrite or (stale == "retrain" and verdict != Verdict())
+        if not again and finished(path, config):
+            told = note(verdict, finished=True)
             _tell(say, f"{label}\n  finished before, kept: {path}")
+            if told:
+                _tell(say, f"  {told}")
+                RunDirectory(path).add_note(told)
         else:
             _tell(say, label)
             path = _train(
                 config,
                 root,
-                resume=not overwrite,
-                overwrite=overwrite,
+                resume=not again,
+                overwrite=again,
+                stale="keep",  # which was asked for, or there is nothing stale
                 progress=progress,
                 tensorboard=tensorboard,
                 supervision=supervision,
@@ -177,6 +189,34 @@ def run_all(
             trained += 1
         directories.append(path)
     return Ran(tuple(directories), trained, time.perf_counter() - began)
+
+
+def _verdicts(
+    configs: Iterable[RunConfig], root: str | Path, objects: Mapping[str, Any], stale: str
+) -> dict[Path, Verdict]:
+    """Return what is known of the code of the runs that are there already.
+
+    Raises RunDirectoryError, for all of them at once, where one came from other code and `stale` is
+    "stop"; and where a directory holds another experiment.
+    """
+    check_choice(stale)
+    verdicts: dict[Path, Verdict] = {}
+    for config in configs:
+        path, origin = config.directory(root), config.init_from
+        directory = RunDirectory(path)
+        if not path.exists():
+            continue
+        directory.check_free(config, resume=True, overwrite=False)
+        env = suite.make(objects.get(config.env, config.env), config.num_envs)
+        verdict = verdict_on(directory, code_of(config, env, Path(root)))
+        before = None if origin is None else verdicts.get(Path(root) / origin.run)
+        if before is not None and before.changed:
+            verdict = replace(verdict, changed=tuple(dict.fromkeys((*verdict.changed, ORIGIN))))
+        verdicts[path] = verdict
+    changed = {path: verdict.changed for path, verdict in verdicts.items() if verdict.changed}
+    if changed and stale == "stop":
+        raise stopped(changed)
+    return verdicts
 
 
 def finished(path: Path, config: RunConfig) -> bool:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 from explorax.core.errors import InvalidSetting, require, unknown_name
 from explorax.core.protocols import Spec
 from explorax.core.settings import check_types
+from explorax.naming.grammar import modules, not_importable, own_names, remade_by_hand
+from explorax.naming.own import check_trust
+from explorax.naming.writing import class_name
 from explorax.run.expressions import expression, parse
 
 FORMAT = 1  # of config.json
@@ -59,6 +62,8 @@ class RunConfig:
         bonus_like = all(hasattr(self.bonus, name) for name in ("score", "update", "rescore"))
         require(agent_like, self, "agent", "an agent such as TRPO()")
         require(bonus_like, self, "bonus", "a bonus such as VIME(), or NoBonus()")
+        for part in (self.agent, self.bonus):
+            expression(part)  # what another process would write in another way is refused here
         for name in ("env_steps", "seeds", "num_envs", "log_points"):
             require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
         require(self.seeds <= _LARGEST_SEED, self, "seeds", f"at most {_LARGEST_SEED}")
@@ -113,6 +118,14 @@ class RunConfig:
         parts = f"{short_name(self.agent)}+{short_name(self.bonus)}"
         return Path(root) / safe_name(self.env) / safe_name(parts) / self.digest[:8]
 
+    def continuing(self, path: Path) -> str:
+        """Return the command that goes on with the run in `path`, or what to do in place of it."""
+        texts = (self.env, expression(self.agent), expression(self.bonus))
+        if any(remade_by_hand(text) for text in texts):
+            return "ex.train(..., resume=True) with the same objects, in Python"
+        trusted = dict.fromkeys(module for text in texts for module in modules(text))
+        return f"explorax train --resume {path}{''.join(f' --trust {each}' for each in trusted)}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, with agent and bonus as constructor text.
 
@@ -125,19 +138,30 @@ class RunConfig:
             fields["init_from"] = dataclasses.asdict(self.init_from)
         return fields | {"agent": expression(self.agent), "bonus": expression(self.bonus)}
 
-    def to_json(self, spec: Spec | None = None) -> str:
-        """Return config.json: the fields, every resolved value nested, and what `spec` tells."""
+    def to_json(self, spec: Spec | None = None, code: Mapping[str, Any] | None = None) -> str:
+        """Return config.json: the fields, every resolved value nested, what `spec` tells, and the
+        `code` that the run is made with, as `run.code.code_of` gives it."""
         resolved = {"agent": resolve(self.agent), "bonus": resolve(self.bonus)}
         record = {"format": FORMAT, "digest": self.digest, **self.to_dict(), "resolved": resolved}
         if spec is not None:
             record |= _describe(spec)
+        if code is not None:
+            record["code"] = dict(code)
         return json.dumps(record, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, extra: Iterable[type] = ()) -> "RunConfig":
+    def from_json(
+        cls,
+        text: str,
+        extra: Iterable[type] = (),
+        trust: Container[str] = (),
+        makes_env: bool = False,
+    ) -> "RunConfig":
         """Return the configuration that `text` records. Runs no code but the parts' constructors.
 
-        `extra`: classes of the caller's own that it names. Raises InvalidSetting, UnknownName.
+        `extra`: classes of the caller's own that it names; `trust`: modules that may be imported
+        for others, and where `makes_env`, its environment is made after this, for that too.
+        Raises InvalidSetting, UnknownName, Incompatible.
         """
         try:
             record = json.loads(text)
@@ -150,10 +174,14 @@ class RunConfig:
                 f"The configuration has format {record['format']!r}; this version of explorax "
                 f"reads format {FORMAT}. Use the version that wrote it (meta.json names it)."
             )
-        return cls.from_dict({k: v for k, v in record.items() if k not in _DERIVED}, extra)
+        texts = [str(record.get(name, "")) for name in ("agent", "bonus", "env")]
+        check_trust(foreign(texts if makes_env else texts[:2], extra), trust)
+        return cls.from_dict({k: v for k, v in record.items() if k not in _DERIVED}, extra, trust)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], extra: Iterable[type] = ()) -> "RunConfig":
+    def from_dict(
+        cls, values: Mapping[str, Any], extra: Iterable[type] = (), trust: Container[str] = ()
+    ) -> "RunConfig":
         """Return the configuration with these fields, agent and bonus as constructor text."""
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
@@ -168,10 +196,23 @@ class RunConfig:
         for kind in ("agent", "bonus"):
             if not isinstance(values[kind], str):
                 raise InvalidSetting(f"{kind} must be constructor text, not {values[kind]!r}.")
-            parts[kind] = parse(values[kind], kind, extra)
+            parts[kind] = parse(values[kind], kind, extra, trust)
         if values.get("init_from") is not None:
             parts["init_from"] = _origin(values["init_from"])
         return cls(**{**values, **parts})
+
+
+def foreign(texts: Iterable[str], extra: Iterable[type] = ()) -> tuple[str, ...]:
+    """Return the modules that making these texts would import, `extra` being there already."""
+    known = tuple(map(class_name, extra))
+    needed = [
+        name.partition(":")[0]
+        for text in texts
+        for name in own_names(text)
+        if not not_importable(name)  # which is said when it is made
+        and not any(name == given or name.startswith(f"{given}.") for given in known)
+    ]
+    return tuple(dict.fromkeys(needed))
 
 
 def _origin(record: Any) -> Origin:
@@ -181,7 +222,7 @@ def _origin(record: Any) -> Origin:
     return Origin(**record)
 
 
-_DERIVED = frozenset({"format", "digest", "resolved", "spec", "view"})
+_DERIVED = frozenset({"format", "digest", "resolved", "spec", "view", "code"})
 
 
 def resolve(value: Any) -> Any:

@@ -80,8 +80,14 @@ class RunDirectory:
         """Whether the run has finished."""
         return (self.path / DONE).exists()
 
-    def read_config(self, extra: tuple[type, ...] = ()) -> RunConfig:
-        """Return the configuration. Raises RunDirectoryError when this is no run directory."""
+    def read_config(
+        self, extra: tuple[type, ...] = (), trust: tuple[str, ...] = (), env: Any = None
+    ) -> RunConfig:
+        """Return the configuration. Raises RunDirectoryError when this is no run directory.
+
+        extra, trust: as for `RunConfig.from_json`; where `env`, the environment itself, is not
+        given, what its name would import is asked for too. Raises what that raises.
+        """
         try:
             text = self.config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -90,9 +96,23 @@ class RunDirectory:
                 f"directory that `explorax train` made, runs/<env>/<agent>+<bonus>/<digest>."
             ) from None
         try:
-            return RunConfig.from_json(text, extra)
+            return RunConfig.from_json(text, extra, trust, makes_env=env is None)
         except ExploraxError as error:
             raise type(error)(f"{self.config}: {error}") from error
+
+    def read_code(self) -> Any:
+        """Return what config.json says of the code that the run was made with, or None."""
+        try:
+            return json.loads(self.config.read_text()).get("code")
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return None
+
+    def add_note(self, text: str) -> None:
+        """Add a sentence to those in meta.json that a reader of the results should know."""
+        record = self.read_meta()
+        notes = record.get("notes") or []
+        if text not in notes:
+            self.write_meta(record | {"notes": [*notes, text]})
 
     def read_meta(self) -> dict[str, Any]:
         """Return meta.json, {} where there is none yet or it cannot be read."""
@@ -154,11 +174,11 @@ class RunDirectory:
                 else:
                     target.unlink(missing_ok=True)
 
-    def create(self, config_json: str) -> None:
-        """Make the directory and write config.json, unless it is there."""
+    def create(self, config_json: str, anew: bool = False) -> None:
+        """Make the directory and write config.json, unless it is there and not to be `anew`."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        if not self.config.exists():
+        if anew or not self.config.exists():
             write_text(self.config, config_json)
 
     @contextlib.contextmanager

@@ -47,17 +47,18 @@ def evaluate(
     *,
     env: Any = None,
     extra: tuple[type, ...] = (),
+    trust: tuple[str, ...] = (),
 ) -> list[Evaluation]:
     """Return one Evaluation per seed (or of `seed` alone) of the newest checkpoint of a run.
 
     env: the environment itself where its name is not in the catalogue; extra: classes of the
-    caller's own that the configuration names. Raises RunDirectoryError, CheckpointError,
-    InvalidSetting.
+    caller's own that the configuration names; trust: modules that may be imported for others.
+    Raises RunDirectoryError, CheckpointError, InvalidSetting.
     """
     if episodes < 1:
         raise InvalidSetting(f"episodes={episodes}: at least 1 is needed.")
     directory = RunDirectory(user_path(run_dir))
-    config = directory.read_config(extra)
+    config = directory.read_config(extra, trust, env)
     numbers = config.seed_numbers
     if seed is not None and seed not in numbers:
         raise InvalidSetting(

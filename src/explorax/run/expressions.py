@@ -1,19 +1,18 @@
 """Constructor text such as `Scale(MedianRatio(VIME(hidden=(32,))), 1e-4)`, read and written.
 
-Reading is restricted evaluation of the syntax tree: calls of names from the catalogues (`__all__`
-of agents, bonuses and what they are made of), their named constructors (`VIME.paper()`), and
-literals. A stranger's text runs no other code.
+Its names are those of the catalogues (`__all__` of agents, bonuses and what they are made of), and
+`my_bonus:Novelty` for a class of the user's own.
 """
 
-import ast
 import dataclasses
 import importlib
-import inspect
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from explorax.core.errors import InvalidSetting, unknown_name
+from explorax.core.errors import InvalidSetting
+from explorax.naming.own import lacks
+from explorax.naming.reading import ANY, Reader, parsed
+from explorax.naming.writing import class_name, write
 
 KINDS = {
     "agent": "explorax.agents",
@@ -23,9 +22,14 @@ KINDS = {
     "encoder": "explorax.encoders",
     "density": "explorax.densities",
 }
-_ANY = "agent, bonus or part of one"
-_LONGEST = 20_000  # characters; deeper nesting than this allows would exhaust Python's stack
-_NUMBERS = {"inf": math.inf, "nan": math.nan}  # as repr writes them
+_PROTOCOLS = {  # what an object of each kind must have
+    "agent": "explorax.core.protocols:Agent",
+    "bonus": "explorax.core.protocols:Bonus",
+    "auxiliary": "explorax.auxiliaries.auxiliary:Auxiliary",
+    "behavior": "explorax.behaviors.behavior:Behavior",
+    "encoder": "explorax.encoders.encoder:Encoder",
+    "density": "explorax.densities.density:Density",
+}
 
 
 def catalogue(kind: str) -> dict[str, type]:
@@ -36,40 +40,63 @@ def catalogue(kind: str) -> dict[str, type]:
 
 
 def expression(value: object) -> str:
-    """Return the constructor text of settings: `parse(expression(x)) == x`."""
-    return repr(value)
+    """Return the constructor text of settings: `parse(expression(x)) == x`.
+
+    Classes outside explorax are written `module:Class(...)`. Raises InvalidSetting where a value
+    cannot be written so that another process writes it alike.
+    """
+    return write(value)
 
 
-def parse(text: str, kind: str | None = None, extra: Iterable[type] = ()) -> Any:
+def parse(
+    text: str,
+    kind: str | None = None,
+    extra: Iterable[type] = (),
+    trust: Container[str] = (),
+) -> Any:
     """Return the settings object that `text` constructs.
 
     `kind` says what is wanted, one of KINDS (None: any). A bare name means the call
-    without arguments. `extra` adds the caller's own classes. Raises UnknownName, InvalidSetting.
+    without arguments. `extra` adds the caller's own classes. `trust` holds the names of modules
+    that may be imported for classes written `module:Class`, since that runs their code. Raises
+    UnknownName, InvalidSetting, and Incompatible where a module cannot be imported.
     """
-    names = {cls.__name__: cls for cls in extra}
+    names = {}
+    for cls in extra:
+        names |= {cls.__name__: cls, class_name(cls): cls}
+    wanted = names | catalogue(kind) if kind else {}
     for each in KINDS:
         names |= catalogue(each)
-    wanted = {cls.__name__: cls for cls in extra} | catalogue(kind) if kind else names
-    if len(text) > _LONGEST:
-        raise InvalidSetting(f"An expression of {len(text):,} characters; at most {_LONGEST:,}.")
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InvalidSetting(
-            f"{text!r} is no constructor expression ({getattr(error, 'msg', error)}). "
-            f"Write it as in Python, for example {_example(wanted)}."
-        ) from None
-    reader = _Reader(text, names, kind or _ANY, wanted)
-    try:
-        value = reader.top(node)
-    except RecursionError:
-        raise InvalidSetting("The expression is nested too deeply.") from None
-    if kind and type(value).__name__ not in wanted:
-        raise InvalidSetting(
-            f"{text!r} is no {kind}. Possible: {', '.join(sorted(wanted))}, "
-            f"for example {_example(wanted)}."
-        )
+    wanted = wanted or names
+    shown = {name: cls for name, cls in wanted.items() if ":" not in name}
+    value = Reader(text, names, trust, kind or ANY, shown).top(parsed(text, _example(shown)))
+    if kind and type(value) not in wanted.values():
+        _check_kind(text, value, kind, shown)
     return value
+
+
+def members(kind: str) -> tuple[str, ...]:
+    """Return the methods and attributes that an object of one of KINDS must have."""
+    module, _, name = _PROTOCOLS[kind].partition(":")
+    protocol = getattr(importlib.import_module(module), name)
+    return tuple(member for member in vars(protocol) if not member.startswith("_"))
+
+
+def _check_kind(text: str, value: Any, kind: str, shown: Mapping[str, type]) -> None:
+    """Raise InvalidSetting unless `value`, of none of the wanted classes, is of the user's own and
+    has what a `kind` must have."""
+    name = class_name(type(value))
+    if ":" not in name:
+        raise InvalidSetting(
+            f"{text!r} is no {kind}. Possible: {', '.join(sorted(shown))}, "
+            f"for example {_example(shown)}."
+        )
+    lacking = lacks(type(value), members(kind))
+    if lacking:
+        raise InvalidSetting(
+            f"{name} is no {kind}: it has no {', '.join(lacking)}. "
+            f"{_PROTOCOLS[kind].replace(':', '.')} says what one must have."
+        )
 
 
 def _is_settings(value: object) -> bool:
@@ -78,115 +105,3 @@ def _is_settings(value: object) -> bool:
 
 def _example(wanted: Mapping[str, type]) -> str:
     return f"{min(wanted)}()" if wanted else "Name(field=1.0)"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reader:
-    text: str
-    names: Mapping[str, type]
-    kind: str
-    wanted: Mapping[str, type]
-
-    def top(self, node: ast.expr) -> Any:
-        if isinstance(node, ast.Name | ast.Attribute):
-            node = ast.Call(func=node, args=[], keywords=[])
-        return self.value(node, top=True)
-
-    def value(self, node: ast.expr, top: bool = False) -> Any:
-        if isinstance(node, ast.Constant) and isinstance(
-            node.value, bool | int | float | str | None
-        ):
-            return node.value
-        if isinstance(node, ast.Tuple | ast.List):
-            return tuple(self.value(item) for item in node.elts)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            number = self.value(node.operand)
-            if isinstance(number, int | float) and not isinstance(number, bool):
-                return -number
-        if isinstance(node, ast.Name):
-            if node.id in _NUMBERS:
-                return _NUMBERS[node.id]
-            return self.construct(ast.Call(func=node, args=[], keywords=[]), top)
-        if isinstance(node, ast.Call):
-            return self.construct(node, top)
-        raise InvalidSetting(
-            f"{self.text!r}: {ast.unparse(node)!r} is not allowed here. An expression holds "
-            f"constructors, numbers, strings, True, False, None and tuples, and computes nothing."
-        )
-
-    def construct(self, node: ast.Call, top: bool) -> Any:
-        cls, build = self.callee(node.func, top)
-        arguments = [self.value(item) for item in node.args]  # a *starred item is refused there
-        keywords: dict[str, Any] = {}
-        for keyword in node.keywords:
-            if keyword.arg is None:
-                raise InvalidSetting(f"{self.text!r}: ** is not allowed; name each field.")
-            keywords[keyword.arg] = self.value(keyword.value)
-        self.check_fields(cls, build, arguments, keywords)
-        try:
-            return build(*arguments, **keywords)
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InvalidSetting(
-                f"{ast.unparse(node)}: {error}. Its fields: {_signature(cls)}."
-            ) from error
-
-    def callee(self, node: ast.expr, top: bool) -> tuple[type, Any]:
-        """Return the class, and what to call: the class or one of its named constructors."""
-        if isinstance(node, ast.Name):
-            if node.id not in self.names:
-                kind = self.kind if top else _ANY
-                raise unknown_name(kind, node.id, self.wanted if top else self.names)
-            return self.names[node.id], self.names[node.id]
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            cls, _ = self.callee(node.value, top)
-            named = _named_constructors(cls)
-            if node.attr not in named:
-                raise unknown_name(f"named constructor of {cls.__name__}", node.attr, named)
-            return cls, getattr(cls, node.attr)
-        raise InvalidSetting(
-            f"{self.text!r}: {ast.unparse(node)!r} cannot be called; only names can."
-        )
-
-    def check_fields(self, cls: type, build: Any, arguments: list, keywords: dict) -> None:
-        parameters = inspect.signature(build).parameters
-        owner = cls.__name__
-        for name in keywords:
-            if name not in parameters:
-                raise unknown_name(f"field of {owner}", name, parameters)
-        if len(arguments) > len(parameters):
-            raise InvalidSetting(
-                f"{owner} takes at most {len(parameters)} values and got {len(arguments)}. "
-                f"Its fields: {_signature(cls)}."
-            )
-        given = set(keywords) | set(list(parameters)[: len(arguments)])
-        missing = [
-            name
-            for name, each in parameters.items()
-            if each.default is inspect.Parameter.empty and name not in given
-        ]
-        if missing:
-            raise InvalidSetting(
-                f"{owner} needs {', '.join(missing)}. Its fields: {_signature(cls)}."
-            )
-
-
-def _named_constructors(cls: type) -> list[str]:
-    members = {name: each for base in reversed(cls.__mro__) for name, each in vars(base).items()}
-    return [
-        name
-        for name, each in members.items()
-        if isinstance(each, classmethod) and not name.startswith("_")
-    ]
-
-
-def _signature(cls: type) -> str:
-    """Return the fields of `cls` with their defaults, as a person would write them."""
-    shown = []
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            shown.append(f"{field.name}={field.default!r}")
-        elif field.default_factory is not dataclasses.MISSING:
-            shown.append(f"{field.name}={field.default_factory()!r}")
-        else:
-            shown.append(field.name)
-    return ", ".join(shown)

@@ -34,13 +34,21 @@ _MOST_NUMBERS = 50_000_000  # in the observations of episodes whose bonus is ask
 _LATE = 0.1  # share of the run whose returns decide which seed is typical
 
 
-def film(run_dir: str | Path, seed: int | None = None, *, env: Any = None, extra: Any = ()) -> Path:
+def film(
+    run_dir: str | Path,
+    seed: int | None = None,
+    *,
+    env: Any = None,
+    extra: tuple[type, ...] = (),
+    trust: tuple[str, ...] = (),
+) -> Path:
     """Return the GIF of the newest checkpoint's greedy policy, of `seed` or of the typical one.
 
-    The typical seed is the one whose late return is the median. env, extra: as for `evaluate`.
+    The typical seed is the one whose late return is the median. env, extra, trust: as for
+    `evaluate`.
     """
     directory = RunDirectory(user_path(run_dir))
-    config = directory.read_config(tuple(extra))
+    config = directory.read_config(tuple(extra), trust, env)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     learner = restore_learner(directory, config, environment)
     return _shoot(directory, config, environment, learner, seed)

@@ -20,6 +20,7 @@ from explorax.core.arguments import argument, resuming
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
 from explorax.files import user_path
+from explorax.naming.writing import class_name
 from explorax.ops.images import is_image
 from explorax.run import checkpoint
 from explorax.run.config import Origin, RunConfig, resolve
@@ -148,7 +149,7 @@ def _no_checkpoint(run: Path, name: str | None) -> str:
 
 
 def _check_agent(config: RunConfig, run: Path, record: Mapping[str, Any]) -> None:
-    here, there = type(config.agent).__name__, record["agent"].partition("(")[0]
+    here, there = class_name(type(config.agent)), record["agent"].partition("(")[0]
     if here != there:
         raise Incompatible(
             f"{_given(run)}its agent is {there}, and this run's is {here}. What one learns "

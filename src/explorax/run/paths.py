@@ -27,14 +27,21 @@ ACTION_CELLS = 32  # along each dimension of the actions
 FIELD_CELLS = 64  # along each side of the view
 
 
-def record_paths(run_dir: str | Path, *, env: Any = None, extra: tuple[type, ...] = ()) -> Path:
+def record_paths(
+    run_dir: str | Path,
+    *,
+    env: Any = None,
+    extra: tuple[type, ...] = (),
+    trust: tuple[str, ...] = (),
+) -> Path:
     """Return the file paths.npz of a run, made anew from its newest checkpoint.
 
-    For runs that were trained before there was such a file. env, extra: as for `evaluate`. Raises
-    RunDirectoryError, CheckpointError, and Incompatible where the environment has no such picture.
+    For runs that were trained before there was such a file. env, extra, trust: as for `evaluate`.
+    Raises RunDirectoryError, CheckpointError, and Incompatible where the environment has no such
+    picture.
     """
     directory = RunDirectory(user_path(run_dir))
-    config = directory.read_config(extra)
+    config = directory.read_config(extra, trust, env)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     if not has_paths(environment):
         raise Incompatible(

@@ -10,7 +10,7 @@ from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
 from explorax.files import user_path
-from explorax.run import checkpoint, divergence, maps
+from explorax.run import checkpoint, code, divergence, maps
 from explorax.run.cache import use_compilation_cache
 from explorax.run.checkpoint import saved_in
 from explorax.run.config import RunConfig
@@ -46,6 +46,7 @@ def train(
     supervision: Supervision = ALONE,
     env: Any = None,
     place: Path | None = None,
+    stale: str = "stop",
 ) -> Path:
     """Return the run directory, after training every seed of `config`.
 
@@ -56,7 +57,8 @@ def train(
     to do when a number of any seed is no longer finite, "stop", with all saved, or "note" it and go
     on. supervision: who steps environments outside JAX, and how often one may be restarted after a
     fault. place: the run directory itself, in place of the one that `root` and the configuration
-    decide.
+    decide. stale: what to do with what is there and came from other code, "stop", before anything
+    is trained, "keep" it and say so, or "retrain" it.
 
     Raises RunDirectoryError, CheckpointError, NotEnoughMemory, Incompatible, UnknownName before the
     run starts; Diverged and BadEnvironmentData, with what was learned saved; Interrupted after
@@ -64,6 +66,7 @@ def train(
     """
     begun = time.perf_counter()
     divergence.check_choice(on_divergence)
+    code.check_choice(stale)
     use_compilation_cache()
     if tensorboard:
         check_installed()
@@ -72,39 +75,54 @@ def train(
     directory.check_free(config, resume, overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     environment = suite.supervised(environment, supervision)
+    near = root if place is None else place.parents[2]
+    made_with = code.code_of(config, environment, near)
+    told = ""
+    if resume:
+        overwrite, told = code.heeded(directory, made_with, stale)
     total = config.iterations * config.env_steps_per_iteration * config.seeds
     title = f"{config.env} {config.directory(root).parent.name}"
     with Progress(title, total, progress) as shown, listening() as stop:
-        if resume and directory.done:
+        if resume and directory.done and not overwrite:
+            if told:
+                directory.add_note(told)
+                shown.note(told)
             shown.note(f"Nothing to do: {directory.path} is finished.")
             return directory.path
         driver = make_driver(config, environment)
         taken = None
-        if config.init_from is not None and (overwrite or not saved_in(directory.checkpoints)):
-            near = root if place is None else place.parents[2]
+        begins = overwrite or not saved_in(directory.checkpoints)
+        if config.init_from is not None and begins:
             taken = inherit(config, near, driver.agent_shapes, environment.spec)
         compile_seconds = driver.compile()
         with directory.locked():
             if overwrite:
                 directory.clear()
-            directory.create(config.to_json(environment.spec))
+            directory.create(config.to_json(environment.spec, made_with), anew=begins)
             run = _Run(
                 config, environment, directory, driver, shown, stop, checkpoint_seconds,
                 on_divergence,
             )  # fmt: skip
-            run.go(begun, compile_seconds, tensorboard, taken)
+            run.go(begun, compile_seconds, tensorboard, taken, told)
     if progress:
         print(f"Everything is in {directory.path}/ (see it with: explorax report {directory.path})")
     return directory.path
 
 
-def resume_run(run_dir: str | Path, *, extra: tuple[type, ...] = (), **options: Any) -> Path:
+def resume_run(
+    run_dir: str | Path,
+    *,
+    extra: tuple[type, ...] = (),
+    trust: tuple[str, ...] = (),
+    **options: Any,
+) -> Path:
     """Return the directory of an unfinished run after finishing it; `options` as for `train`.
 
-    extra: classes of the caller's own that its configuration names.
+    extra: classes of the caller's own that its configuration names. trust: modules that may be
+    imported for others that it names.
     """
     path = user_path(run_dir).resolve()  # it may have been moved or renamed since
-    config = RunDirectory(path).read_config(extra)
+    config = RunDirectory(path).read_config(extra, trust, env=options.get("env"))
     return train(config, resume=True, place=path, **options)
 
 
@@ -149,14 +167,16 @@ class _Run:
         compile_seconds: float | None,
         tensorboard: bool,
         taken: Inheritance | None,
+        told: str,
     ) -> None:
-        """Restore or start, train, and finish the directory. taken: what a new run starts with."""
+        """Restore or start, train, and finish the directory.
+
+        taken: what a new run starts with. told: what is to be said of the code, if anything.
+        """
         length = self.restore(taken)
         self.meta = Meta(self.directory, resumed=self.chunk > 0, begun=begun)
-        if self.chunk and not self.driver.restores_everything:
-            self.say(_FRESH_EPISODES)
-        if self.survey_problem:
-            self.say(f"No map of the bonus over the state space: {self.survey_problem}")
+        for text in self.opening(told):
+            self.say(text)
         self.meta.write(compile_seconds=compile_seconds and round(compile_seconds, 3))
         self.metrics = MetricsFile(self.directory.metrics, length)
         numbers = self.config.seed_numbers
@@ -192,6 +212,15 @@ class _Run:
     def env_steps(self) -> int:
         """Of each seed, so far."""
         return sum(self.config.chunks[: self.chunk]) * self.config.env_steps_per_iteration
+
+    def opening(self, told: str) -> list[str]:
+        """Return what is said before the first step; `told`: of the code, if anything."""
+        texts = [told] if told else []
+        if self.chunk and not self.driver.restores_everything:
+            texts.append(_FRESH_EPISODES)
+        if self.survey_problem:
+            texts.append(f"No map of the bonus over the state space: {self.survey_problem}")
+        return texts
 
     def say(self, text: str) -> None:
         self.meta.note(text)
@@ -263,7 +292,7 @@ class _Run:
             path = self.save()
             raise BadEnvironmentData(
                 f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}. "
-                f"Go on with: explorax train --resume {self.directory.path}"
+                f"Go on with: {self.config.continuing(self.directory.path)}"
             ) from error
         finally:
             for text in self.driver.take_notes(self.state):
@@ -315,7 +344,7 @@ class _Run:
         raise Interrupted(
             self.directory.path,
             f"Stopped at {self.env_steps:,} env steps per seed and saved in {self.directory.path}. "
-            f"Go on with: explorax train --resume {self.directory.path}",
+            f"Go on with: {self.config.continuing(self.directory.path)}",
             2 if number is None else number,
         )
 

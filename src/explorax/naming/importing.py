@@ -7,6 +7,12 @@ from types import ModuleType
 
 from explorax.core.errors import Incompatible, UnknownName, in_words
 
+NAMES = (
+    "Names are gymnasium:, dm_control:, minigrid:, ale: and mujoco: for what these packages have, "
+    "module:Name-v0 for what the module registers with Gymnasium when it is imported, and "
+    "module:Class(...) for a class in it."
+)
+
 
 def importable() -> str:
     """Let modules in the working directory be imported, and return the directory.
@@ -22,16 +28,18 @@ def importable() -> str:
     return here
 
 
-def user_module(name: str, owner: str, cure: str) -> ModuleType:
+def user_module(name: str, owner: str, cure: str = NAMES) -> ModuleType:
     """Return the module, from the working directory too.
 
     owner: what names it, for messages. Raises UnknownName, ending in `cure`, where there is none of
     that name, ModuleNotFoundError where another is missing that it imports, and Incompatible where
     it raises something else.
     """
-    if name in sys.modules:
-        return sys.modules[name]
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
     here = importable()
+    importlib.invalidate_caches()  # the file may be younger than the last look at its directory
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

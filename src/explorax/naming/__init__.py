@@ -1,0 +1,1 @@
+"""Constructor text: how settings are written and read, and classes of the user's own found."""

@@ -5,10 +5,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+import numpy as np
 
 from explorax.core.errors import ExploraxError, RunDirectoryError
 from explorax.run.config import RunConfig
@@ -53,6 +55,12 @@ def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file of text that is there as a whole or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an archive of NumPy's: equal arrays are equal files, whatever order they came in."""
+    named = cast(Any, {name: arrays[name] for name in sorted(arrays)})  # stubs: names are options
+    write_atomically(path, lambda file: np.savez_compressed(file, **named))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from explorax.core.protocols import Bonus, Discrete, Env, Rollout, View
 from explorax.envs.task import Batched
 from explorax.run.cache import QUICK
-from explorax.run.directory import RunDirectory, write_atomically
+from explorax.run.directory import RunDirectory, write_arrays
 
 PHASES = 4  # of training, of equal length
 _PROBES = (-1.0, 0.0, 1.0)  # of a continuous action's first dimension
@@ -53,8 +53,7 @@ class Maps:
         arrays = {name: value[:over] for name, value in self.state.items()}
         for name in ("visits", "paid"):  # the tally counts from the start
             arrays[name] = np.diff(arrays[name], axis=0, prepend=np.float32(0))
-        named = cast(Any, arrays)  # the stubs confuse names with options
-        write_atomically(directory.maps, lambda file: np.savez_compressed(file, **named))
+        write_arrays(directory.maps, arrays)
 
 
 def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:

@@ -16,7 +16,7 @@ from explorax.envs.task import Batched
 from explorax.loop import percept_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
-from explorax.run.directory import RunDirectory, write_atomically
+from explorax.run.directory import RunDirectory, write_arrays
 from explorax.run.evaluate import longest, opening, restore_agents
 from explorax.run.film import trouble, typical_seed
 
@@ -71,8 +71,7 @@ def _record(directory: RunDirectory, config: RunConfig, env: Batched, agents: An
     arrays["goal_places"] = np.asarray(getattr(task, "goals", ()), np.float32).reshape(-1, 2)
     arrays["field"] = np.asarray(task.field(jnp.asarray(_centres(view))))
     arrays["typical_seed"] = np.asarray(typical_seed(directory.metrics))
-    named = cast(Any, arrays)  # the stubs confuse names with options
-    write_atomically(directory.paths, lambda file: np.savez_compressed(file, **named))
+    write_arrays(directory.paths, arrays)
 
 
 def _centres(view: View) -> np.ndarray:

@@ -116,10 +116,10 @@ def _half_the_files(_: Any, path: Path) -> None:
         each.unlink()
 
 
-_CACHE = "jax._src.lru_cache:LRUCache.put"  # of compiled programs
+COMPILED = "jax._src.lru_cache:LRUCache.put"  # of compiled programs
 # What is left where the process dies in the middle of a call.
 TEARS: dict[str, Callable[..., None]] = {
-    _CACHE: _half_the_bytes,
+    COMPILED: _half_the_bytes,
     "explorax.run.log:MetricsFile.append": _half_the_rows,
     "shutil:rmtree": _half_the_files,
 }
@@ -138,7 +138,7 @@ EVERYWHERE = (
     f"{_RUN}train:film_of",
 )
 ON_DEVICE = (
-    _CACHE,
+    COMPILED,
     f"{_RUN}drivers:DeviceDriver.compile",
     f"{_RUN}drivers:DeviceDriver.start",
     f"{_RUN}drivers:DeviceDriver.advance",
@@ -146,7 +146,7 @@ ON_DEVICE = (
     f"{_RUN}maps:Maps.write",
 )
 ON_HOST = (
-    _CACHE,
+    COMPILED,
     f"{_RUN}drivers:HostDriver.start",
     f"{_RUN}drivers:HostDriver.advance",
     "explorax.host_loop:chunk_on_host",
@@ -225,9 +225,12 @@ CASES = {
 }
 
 
-def train_apart(case: str, root: Path, point: Point | None = None) -> dict[str, int] | None:
+def train_apart(
+    case: str, root: Path, point: Point | None = None, cache: Path | None = None
+) -> dict[str, int] | None:
     """Train a case under `root` in a process of its own, or go on with it.
 
+    cache: of compiled programs, by default there too.
     Return how often each of its functions was called; None where it was killed at `point`. Fails
     where it ends in any other way, or says what it should not.
     """
@@ -236,7 +239,7 @@ def train_apart(case: str, root: Path, point: Point | None = None) -> dict[str, 
     # forked from a process that has imported everything and begun nothing
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["orbax.checkpoint", "explorax.run.train", "toys"])
-    process = context.Process(target=_train, args=(case, root, point))
+    process = context.Process(target=_train, args=(case, root, point, cache or root / "cache"))
     process.start()
     process.join()
     text = said.read_text()
@@ -245,11 +248,11 @@ def train_apart(case: str, root: Path, point: Point | None = None) -> dict[str, 
     return json.loads(called.read_text()) if process.exitcode == 0 else None
 
 
-def _train(name: str, root: Path, point: Point | None) -> None:
+def _train(name: str, root: Path, point: Point | None, programs: Path) -> None:
     said = os.open(root / "said.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    os.environ["EXPLORAX_CACHE"] = str(root / "cache")
+    os.environ["EXPLORAX_CACHE"] = str(programs)
     from explorax.run import cache
     from explorax.run.train import train
 

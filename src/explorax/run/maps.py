@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Discrete, Env, Rollout, View
 from explorax.envs.task import Batched
 from explorax.run.cache import QUICK
@@ -108,7 +109,7 @@ def _probe_rows(env: Batched, view: View) -> tuple[Rollout, jax.Array]:
     obs = jax.vmap(task.observe)(state)
     landed = jax.vmap(cast(Any, task).where)(state) if view.hidden else view.project(obs)
     inside = (jnp.stack(view.cell_at(landed), -1) == jnp.asarray(cells.reshape(-1, 2))).all(-1)
-    keys = jax.random.split(jax.random.key(0), len(points))
+    keys = jax.random.split(key_of(0), len(points))
     zeros = jnp.zeros(len(points))
     never = jnp.zeros(len(points), bool)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax.core.errors import Incompatible
+from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Box, Env, Percept, View
 from explorax.core.pytree import replace
 from explorax.envs import suite
@@ -64,7 +65,7 @@ def _record(directory: RunDirectory, config: RunConfig, env: Batched, agents: An
     task: Any = env.task
     view = task.view
     places = np.asarray(getattr(task, "looks_at", ()), np.float32).reshape(-1, 2)
-    key = jax.random.key(0)  # the same for every seed: a comparison, not a lottery
+    key = key_of(0)  # the same for every seed: a comparison, not a lottery
     recorded = _recorded(env, config.agent, agents, jnp.asarray(places), key)
     arrays = {name: np.asarray(value) for name, value in recorded.items()}
     arrays["places"] = places

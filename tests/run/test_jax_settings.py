@@ -87,6 +87,16 @@ def test_what_does_not_work_is_refused_by_name_before_anything(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("way", ["", "_host_to_device", "_device_to_host"])
+def test_guards_against_transfers_are_refused(way: str) -> None:
+    name = f"jax_transfer_guard{way}"
+    with jax_has(name, "log"):
+        jax_settings.check()
+    wanted = rf'^{name.upper()} is disallow: .*jax\.config\.update\("{name}", "allow"\)\.$'
+    with jax_has(name, "disallow"), pytest.raises(InvalidSetting, match=wanted):
+        wrapped()
+
+
 def test_strict_promotion_is_refused_where_optax_cannot_do_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,7 +11,7 @@ import jax
 
 from explorax.core.errors import Incompatible, InvalidSetting
 
-# What works with one value alone, and why.
+# What does not work when it is on, and why.
 _REFUSED = {
     "jax_enable_x64": "Networks, tasks and counters are of 32 bits",
     "jax_disable_jit": "Training is compiled ahead",
@@ -19,6 +19,7 @@ _REFUSED = {
     "jax_debug_nans": "A metric that is NaN says that there is nothing to say yet",
     "jax_debug_infs": "Infinity stands for what is without bounds",
 }
+_GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Which change numbers, with JAX's defaults. JAX_DEFAULT_PRNG_IMPL is none of them: `core.keys`.
 _TELLING = {
     "jax_default_matmul_precision": None,
@@ -37,6 +38,13 @@ def check() -> None:
             raise InvalidSetting(
                 f"{name.upper()} is set: {reason}, and explorax does not work with it. Unset it in "
                 f'the environment, or jax.config.update("{name}", False).'
+            )
+    for name in (f"jax_transfer_guard{way}" for way in _GUARDS):
+        if str(getattr(jax.config, name, None)).startswith("disallow"):
+            raise InvalidSetting(
+                f"{name.upper()} is {getattr(jax.config, name)}: numbers go to the device and back "
+                f"in every use of explorax. Unset it in the environment, or "
+                f'jax.config.update("{name}", "allow").'
             )
     promotion = jax.config.values["jax_numpy_dtype_promotion"]
     if getattr(promotion, "value", promotion) == "strict" and not _adam_works():

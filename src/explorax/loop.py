@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
+from explorax.core.keys import key_of
 from explorax.core.protocols import (
     Agent,
     Bonus,
@@ -86,7 +87,7 @@ def _latents(agent: Agent, state: Any, carry: Any, percept: Percept) -> dict[str
     """
     if agent.rollout_length < 2:
         return {}
-    extras = jax.eval_shape(agent.act, state, carry, jax.random.key(0), percept)[2]
+    extras = jax.eval_shape(agent.act, state, carry, key_of(0), percept)[2]
     names = ("latent", "encoded") if isinstance(extras, dict) else ()
     return {
         name: Box(extras[name].shape[1:], -math.inf, math.inf, str(extras[name].dtype))

@@ -220,3 +220,24 @@ class HostWalk:
 
     def draw(self, state: Any, index: int = 0) -> np.ndarray:
         return Walk().draw(state["place"][index])
+
+
+@dataclass(frozen=True)
+class PlainWalk(HostWalk):
+    """HostWalk seen as three numbers, without a view."""
+
+    @property
+    def spec(self) -> Spec:
+        return replace(super().spec, obs=Box((3,)), view=None)
+
+    def reset(self, key: Any) -> Any:
+        state, obs = super().reset(key)
+        return state, _three(obs)
+
+    def step(self, state: Any, key: Any, action: Any) -> Any:
+        state, out = super().step(state, key, action)
+        return state, replace(out, obs=_three(out.obs), next_obs=_three(out.next_obs))
+
+
+def _three(obs: jax.Array) -> jax.Array:
+    return jnp.concatenate([obs, obs[:, :1] - obs[:, 1:]], axis=1)

@@ -11,24 +11,26 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from explorax.core import leaves
 from explorax.core.errors import CheckpointError
 from explorax.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 _HEADER = "header"
 _CURE = "Free space or mend the permissions there, or save it elsewhere."
 
 
 def write(path: Path, owner: Mapping[str, Any], state: Any) -> None:
     """Save the pytree `state`, and `owner`, which is JSON. Raises CheckpointError."""
-    arrays = {name: np.asarray(_data(leaf)) for name, leaf in _named(state)}
-    header = json.dumps({"format": FORMAT, "owner": owner})
+    arrays = {name: leaves.array_of(leaf) for name, leaf in _named(state)}
+    dtypes = {name: str(array.dtype) for name, array in arrays.items()}
+    packed = {name: leaves.packed(name, array) for name, array in arrays.items()}
+    header = json.dumps({"format": FORMAT, "owner": owner, "dtypes": dtypes})
 
     def fill(file: IO[bytes]) -> None:
-        np.savez(file, allow_pickle=False, **{_HEADER: np.array(header)}, **arrays)
+        np.savez(file, allow_pickle=False, **{_HEADER: np.array(header)}, **packed)
 
     write_atomically(path, fill, _CURE, CheckpointError)
 
@@ -43,6 +45,9 @@ def read(path: Path, owner: Mapping[str, Any], template: Any) -> Any:
             header = json.loads(str(archive[_HEADER]))
             arrays = {name: archive[name] for name in archive.files if name != _HEADER}
         found, format = header["owner"], header["format"]
+        if format == FORMAT:
+            dtypes = header["dtypes"]
+            arrays = {name: leaves.unpacked(each, dtypes[name]) for name, each in arrays.items()}
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}. `save` writes it.") from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -64,35 +69,19 @@ def read(path: Path, owner: Mapping[str, Any], template: Any) -> Any:
 
 
 def _fitted(path: Path, arrays: dict[str, np.ndarray], template: Any) -> Any:
-    wanted = _named(template)
-    for name, leaf in wanted:
-        here, there = _data(leaf), arrays.get(name)
-        if there is None or (there.shape, there.dtype) != (here.shape, here.dtype):
+    found = []
+    for name, leaf in _named(template):
+        here, there = leaves.shape_and_dtype(leaf), arrays.get(name)
+        if there is None or leaves.shape_and_dtype(there) != here:
             said = "nothing" if there is None else f"{there.dtype} {there.shape}"
             raise CheckpointError(
-                f"{path} has {said} for {name}, which is {here.dtype} {here.shape} here. It was "
+                f"{path} has {said} for {name}, which is {here[1]} {tuple(here[0])} here. It was "
                 "probably written by another version of explorax: use that version."
             )
-    leaves = [_leaf(arrays[name], leaf) for name, leaf in wanted]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+        found.append(leaves.as_leaf(there, leaf))
+    return jax.tree.unflatten(jax.tree.structure(template), found)
 
 
 def _named(state: Any) -> list[tuple[str, Any]]:
     found = jax.tree_util.tree_leaves_with_path(state)
     return [(f"state{jax.tree_util.keystr(path)}", leaf) for path, leaf in found]
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _data(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if _is_key(leaf) else np.asarray(leaf)
-
-
-def _leaf(array: np.ndarray, like: Any) -> Any:
-    """Return a saved array as `like` is: NumPy's, JAX's, or a typed key."""
-    if not isinstance(like, jax.Array):
-        return array
-    copied = jnp.array(array, copy=True)  # its own memory: it is donated
-    return jax.random.wrap_key_data(copied) if _is_key(like) else copied

@@ -21,7 +21,9 @@ from explorax.adapters.spaces import (
     handed_on,
     spec_of,
 )
+from explorax.core import jax_settings
 from explorax.core.errors import BadEnvironmentData, Diverged
+from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Discrete, Rollout
 from explorax.envs.gymnasium_guard import fault
 
@@ -53,6 +55,7 @@ class Stream:
         and not in the same step. bounds: of actions without bounds. saved: whether last
         observations are known to be copies.
         """
+        jax_settings.check()
         self._name, self._bonus, self._schedule, self._resets = name, bonus, schedule, resets
         self._observed, self._acted, self._envs = worlds
         self._bounds, self._suspicion = bounds, Suspicion(name, saved)
@@ -61,7 +64,7 @@ class Stream:
         scored, learned = (self._rollout(self._empty(n), n) for n in (1, self._steps))
         suitability.check(bonus, self._spec, scored, learned, resets)
         self._axes = suitability.env_axes(bonus, self._spec) if resets else ()
-        key_init, key = jax.random.split(jax.random.key(schedule.seed))
+        key_init, key = jax.random.split(key_of(schedule.seed))
         state = jax.jit(bonus.init, static_argnums=1)(key_init, self._spec)
         self._learned = Learned(jax.tree.map(jnp.copy, state), key)
         self._metrics: dict[str, jax.Array] = {}  # of the last update

@@ -9,6 +9,7 @@ import jax
 
 from explorax.bonuses import MedianRatio, RunningMean
 from explorax.core.errors import ExploraxError, Incompatible, InvalidSetting
+from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Rollout, Spec
 from explorax.encoders import AgentLatent
 
@@ -60,7 +61,7 @@ def parts(settings: Any) -> Iterator[Any]:
 
 
 def _check_shapes(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout) -> None:
-    key = jax.eval_shape(jax.random.key, 0)
+    key = jax.eval_shape(key_of, 0)
     state = jax.eval_shape(lambda key: bonus.init(key, spec), key)
     try:
         paid, after = jax.eval_shape(bonus.score, state, key, scored)
@@ -106,7 +107,7 @@ def env_axes(bonus: Bonus, spec: Spec) -> tuple[int | None, ...]:
     Found by asking what the state would be like with one environment more. Raises Incompatible
     where a leaf grows otherwise.
     """
-    key = jax.eval_shape(jax.random.key, 0)
+    key = jax.eval_shape(key_of, 0)
     more = dataclasses.replace(spec, num_envs=spec.num_envs + 1)
     here, there = (
         jax.tree.leaves(jax.eval_shape(lambda key, spec=spec: bonus.init(key, spec), key))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from explorax.agents import action_values, sight
+from explorax.core.keys import key_of
 from explorax.core.protocols import Box, Discrete, Key, Metrics
 from explorax.nets.mlp import MLP
 from explorax.ops.soft_values import sampled_soft_value, soft_value, uniform_soft_value
@@ -57,7 +58,7 @@ def best(
 ) -> Float[Array, "B A"]:
     """Return of 32 of the sampler's actions, made of the same noise each time, the best by Q."""
     shape = (len(features), GREEDY_CANDIDATES, math.prod(space.shape))
-    noise = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, *shape[1:])), shape)
+    noise = jnp.broadcast_to(jax.random.normal(key_of(0), (1, *shape[1:])), shape)
     actions = jnp.tanh(before_tanh(settings, space, params["sampler"], features, noise)[0])
     q = action_values.q_of_candidates(
         settings, space, params["critic"], features, jnp.moveaxis(actions, 1, 0)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from explorax.core.errors import require
+from explorax.core.keys import key_of
 from explorax.core.protocols import Key, View
 from explorax.core.settings import check_types
 
@@ -59,7 +60,7 @@ World = tuple[jax.Array, jax.Array, jax.Array]  # walls, the goal's cell, the ap
 
 def world_of_seed(task: Settings) -> World:
     """Return the maze of `maze_seed`."""
-    return _world(task, jax.random.key(task.maze_seed))
+    return _world(task, key_of(task.maze_seed))
 
 
 def world_of_episode(task: Settings, key: Key) -> World:

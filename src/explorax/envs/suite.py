@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast, get_type_hints
 
 import explorax.envs as envs
+from explorax.core import jax_settings
 from explorax.core.errors import Incompatible, InvalidSetting, unknown_name
 from explorax.core.protocols import Env
 from explorax.envs import own
@@ -46,9 +47,11 @@ def make(name: str | Task | Env, num_envs: int) -> Env:
     `my_package:MyEnv-v0` for an id that it registers with Gymnasium (the module is imported), a
     task or an environment. Any task takes `noisy_tv=N` too and is, unless N = 0, a NoisyTV of N
     channels.
-    Raises UnknownName, InvalidSetting, or Incompatible where an environment object cannot be had in
-    that number, or a task can have no television.
+    Raises UnknownName, InvalidSetting (of JAX's own settings too, here where every use of explorax
+    begins), or Incompatible where an environment object cannot be had in that number, or a task can
+    have no television.
     """
+    jax_settings.check()
     if not isinstance(name, str):
         return _from_object(name, num_envs)
     return _hosted(name.strip(), num_envs) or Batched(_task(name), num_envs)

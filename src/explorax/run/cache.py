@@ -1,7 +1,11 @@
 """How programs are compiled: quickly, and once for all runs."""
 
+import atexit
+import contextlib
+import importlib
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -40,5 +44,56 @@ def use_compilation_cache() -> None:
             file.flush()
     except (OSError, RuntimeError):
         return
+    with contextlib.suppress(OSError):
+        _mend(directory)
+        _mark(directory)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+
+
+_MARK = ".writing-"  # and the number of the process: it may be writing an entry
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def _mark(directory: Path) -> None:
+    mark = directory / f"{_MARK}{os.getpid()}"
+    mark.touch()
+    atexit.register(mark.unlink, missing_ok=True)
+
+
+def _mend(directory: Path) -> None:
+    """Delete what a killed process left half of: JAX writes an entry in its place, warns whenever
+    it cannot read it, and never writes it anew."""
+    for mark in directory.glob(f"{_MARK}*"):
+        if _runs(mark.name.removeprefix(_MARK)):
+            continue
+        begun = mark.stat().st_mtime
+        for entry in directory.glob("*-cache"):
+            if entry.stat().st_mtime >= begun - 1 and not _is_whole(entry.read_bytes()):
+                entry.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _is_whole(entry: bytes) -> bool:
+    """Return whether an entry can be decompressed, or one can at least not tell."""
+    try:
+        if not entry.startswith(_ZSTD):
+            zlib.decompress(entry)
+            return True
+        for name in ("compression.zstd", "zstandard"):  # Python's own from 3.14 on
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name).decompress(entry)
+                return True
+    except Exception:  # each of them has its own
+        return False
+    return True

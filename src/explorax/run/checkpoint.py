@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from explorax.core import leaves
 from explorax.core.errors import CheckpointError
 from explorax.files import check_is_utf_8
 from explorax.run.directory import write_text, writing
@@ -41,7 +41,7 @@ class Header:
     seed: int
     chunk: int  # chunks done
     metrics_bytes: int
-    leaves: list[list[Any]]  # [name, shape, dtype]
+    leaves: list[list[Any]]  # [name, shape, dtype] of what `core.leaves` saves of each
     files: dict[str, list[int]]  # path within state/: [bytes, crc32]
 
 
@@ -51,30 +51,37 @@ def save(root: Path, state: Any, *, digest: str, seed: int, chunk: int, metrics_
     A checkpoint of that number is left as it is: it holds the same.
     """
     path = place(root, chunk)
-    if path.exists():
-        return path
-    temporary = root / f".{path.name}.tmp"
-    named = _named_arrays(state)
     with writing(path):
-        if temporary.exists():
-            shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
-        _save_arrays(temporary / _STATE, [array for _, array in named])
-        header = {
-            "format": FORMAT,
-            "digest": digest,
-            "seed": seed,
-            "chunk": chunk,
-            "metrics_bytes": metrics_bytes,
-            "jax": jax.__version__,
-            "leaves": [[name, list(a.shape), str(a.dtype)] for name, a in named],
-            "files": _checksums(temporary / _STATE),
-        }
-        write_text(temporary / _HEADER, json.dumps(header))
-        os.replace(temporary, path)
-        for old in saved_in(root)[:-_KEPT]:
-            shutil.rmtree(old)
+        if not path.exists():
+            _write(path, state, digest=digest, seed=seed, chunk=chunk, metrics_bytes=metrics_bytes)
+        for old in saved_in(root)[:-_KEPT]:  # out of sight first: half of one is no checkpoint
+            os.replace(old, old.with_name(f".{old.name}.old"))
+        _sweep(root)
     return path
+
+
+def _write(path: Path, state: Any, **told: Any) -> None:
+    named = _named_arrays(state)
+    packed = [leaves.packed(name, array) for name, array in named]
+    _sweep(path.parent)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.mkdir(parents=True)
+    _save_arrays(temporary / _STATE, packed)
+    header = {
+        "format": FORMAT,
+        **told,
+        "jax": jax.__version__,
+        "leaves": [[name, list(a.shape), str(a.dtype)] for name, a in named],
+        "files": _checksums(temporary / _STATE),
+    }
+    write_text(temporary / _HEADER, json.dumps(header))
+    os.replace(temporary, path)
+
+
+def _sweep(root: Path) -> None:
+    """Delete what is out of sight: checkpoints done with, and those that were never finished."""
+    for hidden in root.glob(".chunk_*"):
+        shutil.rmtree(hidden)
 
 
 def latest(root: Path, digest: str, seed: int) -> Header | None:
@@ -99,32 +106,46 @@ def read_header(path: Path, digest: str, seed: int) -> Header:
 
 
 def restore(header: Header, template: Any, whole: bool = True) -> Any:
-    """Return the saved pytree in the structure of `template` (arrays or their shapes).
+    """Return the saved pytree in the structure of `template`: arrays, or the shapes of JAX's.
 
-    whole: whether the template must have everything that was saved, or may be a part of it. Raises
-    CheckpointError if the files are damaged or the shapes are not the template's.
+    Every leaf comes back as it was, to its dtype, and as the template has it: an array of NumPy, of
+    JAX, or a typed key. whole: whether the template must have everything that was saved, or may be
+    a part of it. Raises CheckpointError if the files are damaged or the shapes are not the
+    template's.
     """
     wanted, structure = jax.tree_util.tree_flatten_with_path(template)
     names = _check_leaves(header, wanted, whole)
     arrays = read_arrays(header, names)
-    leaves = [as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, wanted, strict=True)]
-    return jax.tree_util.tree_unflatten(structure, leaves)
+    found = [leaves.as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, wanted, strict=True)]
+    return jax.tree_util.tree_unflatten(structure, found)
 
 
 def read_arrays(header: Header, names: Sequence[str]) -> list[np.ndarray]:
     """Return the saved arrays of these names. Raises CheckpointError if the files are damaged."""
     _check_files(header)
     there = {str(leaf[0]): (slot, leaf) for slot, leaf in enumerate(header.leaves)}
+    found = []
     try:
-        with _orbax() as checkpointer:
-            arrays = checkpointer.restore((header.path / _STATE).absolute())
-        found = []
+        arrays = _read_arrays(header)
         for slot, (_, shape, dtype) in map(there.__getitem__, names):
             empty = 0 in shape
-            found.append(np.zeros(shape, dtype) if empty else np.asarray(arrays[_slot(slot)]))
+            array = np.zeros(shape, dtype) if empty else leaves.unpacked(arrays[_slot(slot)], dtype)
+            if list(array.shape) != shape:
+                raise ValueError(f"an array {array.shape} where {tuple(shape)} was saved")
+            found.append(array)
     except Exception as error:  # orbax and tensorstore raise whatever they please
         raise _damaged(header.path, f"{type(error).__name__}: {error}".splitlines()[0]) from error
     return found
+
+
+def _read_arrays(header: Header) -> dict[str, np.ndarray]:
+    """Return all saved arrays by their slots, as NumPy's: JAX would make 32 bits of 64."""
+    with _orbax() as checkpointer:
+        import orbax.checkpoint as orbax
+
+        slots = [_slot(i) for i, (_, shape, _) in enumerate(header.leaves) if 0 not in shape]
+        args = {slot: orbax.RestoreArgs(restore_type=np.ndarray) for slot in slots}
+        return checkpointer.restore((header.path / _STATE).absolute(), restore_args=args)
 
 
 def _save_arrays(path: Path, arrays: list[np.ndarray]) -> None:
@@ -142,36 +163,16 @@ def _slot(index: int) -> str:
     return f"leaf_{index:05d}"
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _named_arrays(state: Any) -> list[tuple[str, np.ndarray]]:
     return [
-        (
-            jax.tree_util.keystr(path),
-            np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf),
-        )
+        (jax.tree_util.keystr(path), leaves.array_of(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     ]
 
 
-def as_leaf(array: np.ndarray, like: Any) -> jax.Array:
-    """Return a saved array as a leaf like `like`, which may be a typed key."""
-    copied = jnp.array(array, copy=True)  # its own memory: the training loop donates it
-    return jax.random.wrap_key_data(copied) if _is_key(like) else copied
-
-
-def shape_and_dtype(leaf: Any) -> list[Any]:
-    """Return what a header says of a leaf."""
-    if _is_key(leaf):
-        leaf = jax.eval_shape(jax.random.key_data, leaf)
-    return [list(leaf.shape), str(leaf.dtype)]
-
-
 def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) -> list[str]:
     """Return the names of the wanted leaves. Raises CheckpointError if one is not saved so."""
-    here = [[jax.tree_util.keystr(path), *shape_and_dtype(leaf)] for path, leaf in wanted]
+    here = [[jax.tree_util.keystr(path), *leaves.shape_and_dtype(leaf)] for path, leaf in wanted]
     there = {str(leaf[0]): leaf for leaf in header.leaves}
     odd = [
         f"{leaf} here, {there.get(leaf[0], 'none')} there"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from explorax.core import jax_settings
 from explorax.core.errors import InvalidSetting, require, unknown_name
 from explorax.core.protocols import Spec
 from explorax.core.settings import check_types
@@ -50,6 +51,8 @@ class RunConfig:
     log_points: int = 100  # about so many rows per seed in metrics.csv
     film: bool = True  # of the final policy, at the end
     init_from: Origin | None = None  # whose checkpoint the agents start from; None: from scratch
+    # Of JAX's settings those that change numbers and are not at JAX's defaults, "name=value".
+    jax_settings: tuple[str, ...] = dataclasses.field(default_factory=jax_settings.deviating)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -129,9 +132,13 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, with agent and bonus as constructor text.
 
-        Without `init_from` where there is none, so that digests stay what they were before it.
+        Without `init_from` and `jax_settings` where there are none, so that digests stay what they
+        were before them.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["jax_settings"] = list(self.jax_settings)
+        if not self.jax_settings:
+            del fields["jax_settings"]
         if self.init_from is None:
             del fields["init_from"]
         else:
@@ -187,11 +194,14 @@ class RunConfig:
         for name in values:
             if name not in fields:
                 raise unknown_name("field of the configuration", name, fields)
-        required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-        missing = [name for name in required if name not in values]
+        missing = [
+            name
+            for name, field in fields.items()
+            if field.default is field.default_factory is dataclasses.MISSING and name not in values
+        ]
         if missing:
             raise InvalidSetting(f"The configuration lacks {', '.join(missing)}.")
-        parts = {}
+        parts: dict[str, Any] = {"jax_settings": tuple(values.get("jax_settings") or ())}
         extra = tuple(extra)
         for kind in ("agent", "bonus"):
             if not isinstance(values[kind], str):

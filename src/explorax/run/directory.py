@@ -4,10 +4,12 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
+
+import numpy as np
 
 from explorax import files
 from explorax.core.errors import ExploraxError, RunDirectoryError
@@ -39,6 +41,12 @@ def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a run's file of text that is there as a whole or not at all."""
     files.write_text(path, text, _CURE)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an archive of NumPy's: equal arrays are equal files, whatever order they came in."""
+    named = cast(Any, {name: arrays[name] for name in sorted(arrays)})  # stubs: names are options
+    write_atomically(path, lambda file: np.savez_compressed(file, **named))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax import host_loop, loop
+from explorax.core.keys import key_of
 from explorax.core.protocols import Env, Percept, Rollout
 from explorax.core.pytree import replace
 from explorax.run import memory
@@ -113,7 +114,7 @@ class HostDriver:
         self.watch: Callable[[int, Rollout], None] | None = None  # is shown each seed's rollouts
         init = partial(_start_learner, env, config.agent, config.bonus)
         self._init = jax.jit(init, compiler_options=QUICK)
-        self._one = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
+        self._one = jax.eval_shape(init, jax.eval_shape(key_of, 0))
 
     @property
     def template(self) -> Any:
@@ -238,8 +239,8 @@ def make_driver(config: RunConfig, env: Env) -> DeviceDriver | HostDriver:
 
 
 def _keys(config: RunConfig) -> jax.Array:
-    """Return jax.random.key(seed) of each seed, [S]."""
-    return jax.vmap(jax.random.key)(config.seed + jnp.arange(config.seeds, dtype=jnp.uint32))
+    """Return the key of each seed, [S]."""
+    return jax.vmap(key_of)(config.seed + jnp.arange(config.seeds, dtype=jnp.uint32))
 
 
 def _seed(tree: Any, row: int) -> Any:

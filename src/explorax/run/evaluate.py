@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax.core.errors import CheckpointError, InvalidSetting
+from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Env, Percept
 from explorax.envs import suite
 from explorax.files import user_path
@@ -104,7 +105,7 @@ def play(
     env: Env, agent: Agent, agents: Any, rows: Sequence[int], episodes: int, greedy: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (returns, lengths, last observations) [rows, episodes, ...] of states [S, ...]."""
-    key = jax.random.key(0)  # the same episodes for every seed: a comparison, not a lottery
+    key = key_of(0)  # the same episodes for every seed: a comparison, not a lottery
     rounds = -(-episodes // env.spec.num_envs)
     keys = jax.random.split(key, rounds)
     results = []

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from explorax.core.errors import ExploraxError
+from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Env
 from explorax.envs import suite
 from explorax.files import user_path
@@ -99,7 +100,7 @@ def _shoot(
         jax.tree.map(lambda leaf: leaf[row], tree) for tree in (learner.agent, learner.bonus)
     )
     shoot = _frames_on_device if env.traceable else _frames_on_host
-    frames, shown, counted, episode = shoot(env, config.agent, state, jax.random.key(0))
+    frames, shown, counted, episode = shoot(env, config.agent, state, key_of(0))
     ret, steps = float(counted.sum()), len(counted)
     paid = None
     if episode is not None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Rollout
 from explorax.core.pytree import replace
 from explorax.run.cache import QUICK
@@ -85,7 +86,7 @@ def bonus_of(bonus: Bonus, state: Any, episode: Rollout, num_envs: int) -> np.nd
 
 @partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICK)
 def _score(bonus: Bonus, num_envs: int, state: Any, episode: Rollout) -> jax.Array:
-    key = jax.random.key(0)
+    key = key_of(0)
     if bonus.replayable:
         return bonus.rescore(state, key, episode)
     alike = jax.tree.map(

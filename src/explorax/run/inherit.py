@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from explorax.core import leaves
 from explorax.core.arguments import argument, resuming
 from explorax.core.errors import CheckpointError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Discrete, Spec
@@ -54,7 +55,7 @@ class Inheritance:
 
         def one(path: Any, leaf: Any) -> Any:
             array = self.arrays.get(jax.tree_util.keystr(path))
-            return leaf if array is None else checkpoint.as_leaf(array, leaf)
+            return leaf if array is None else leaves.as_leaf(array, leaf)
 
         return jax.tree_util.tree_map_with_path(one, agents)
 
@@ -187,7 +188,7 @@ def _within(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _wanted(agent: Any, state: Any) -> dict[str, list[Any]]:
     """Return {name: [shape, dtype]} of what the agent takes, in one seed's state."""
     return {
-        f".{field}{jax.tree_util.keystr(path)}": checkpoint.shape_and_dtype(leaf)
+        f".{field}{jax.tree_util.keystr(path)}": leaves.shape_and_dtype(leaf)
         for field in agent.hands_on
         for path, leaf in jax.tree_util.tree_leaves_with_path(attrgetter(field)(state))
     }

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Discrete, Env, Rollout, View
 from explorax.envs.task import Batched
 from explorax.run.cache import QUICK
-from explorax.run.directory import RunDirectory, write_atomically
+from explorax.run.directory import RunDirectory, write_arrays
 
 PHASES = 4  # of training, of equal length
 _PROBES = (-1.0, 0.0, 1.0)  # of a continuous action's first dimension
@@ -53,8 +54,7 @@ class Maps:
         arrays = {name: value[:over] for name, value in self.state.items()}
         for name in ("visits", "paid"):  # the tally counts from the start
             arrays[name] = np.diff(arrays[name], axis=0, prepend=np.float32(0))
-        named = cast(Any, arrays)  # the stubs confuse names with options
-        write_atomically(directory.maps, lambda file: np.savez_compressed(file, **named))
+        write_arrays(directory.maps, arrays)
 
 
 def survey(env: Env, bonus: Bonus) -> Callable[..., Any] | None:
@@ -109,7 +109,7 @@ def _probe_rows(env: Batched, view: View) -> tuple[Rollout, jax.Array]:
     obs = jax.vmap(task.observe)(state)
     landed = jax.vmap(cast(Any, task).where)(state) if view.hidden else view.project(obs)
     inside = (jnp.stack(view.cell_at(landed), -1) == jnp.asarray(cells.reshape(-1, 2))).all(-1)
-    keys = jax.random.split(jax.random.key(0), len(points))
+    keys = jax.random.split(key_of(0), len(points))
     zeros = jnp.zeros(len(points))
     never = jnp.zeros(len(points), bool)
 

@@ -63,6 +63,7 @@ class Meta:
             "device": f"{device.platform}: {device.device_kind}",
             "devices": jax.device_count(),
             "cpu_count": os.cpu_count(),
+            "xla_flags": os.environ.get("XLA_FLAGS"),  # they may change how numbers are rounded
             "started": before.get("started") or now(),
             "finished": None,
             "resumed": int(before.get("resumed") or 0) + bool(before),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax.core.errors import Incompatible
+from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Box, Env, Percept, View
 from explorax.core.pytree import replace
 from explorax.envs import suite
@@ -17,7 +18,7 @@ from explorax.files import user_path
 from explorax.loop import percept_of
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
-from explorax.run.directory import RunDirectory, write_atomically
+from explorax.run.directory import RunDirectory, write_arrays
 from explorax.run.evaluate import longest, opening, restore_agents
 from explorax.run.film import trouble, typical_seed
 
@@ -72,15 +73,14 @@ def _record(directory: RunDirectory, config: RunConfig, env: Batched, agents: An
     task: Any = env.task
     view = task.view
     places = np.asarray(getattr(task, "looks_at", ()), np.float32).reshape(-1, 2)
-    key = jax.random.key(0)  # the same for every seed: a comparison, not a lottery
+    key = key_of(0)  # the same for every seed: a comparison, not a lottery
     recorded = _recorded(env, config.agent, agents, jnp.asarray(places), key)
     arrays = {name: np.asarray(value) for name, value in recorded.items()}
     arrays["places"] = places
     arrays["goal_places"] = np.asarray(getattr(task, "goals", ()), np.float32).reshape(-1, 2)
     arrays["field"] = np.asarray(task.field(jnp.asarray(_centres(view))))
     arrays["typical_seed"] = np.asarray(typical_seed(directory.metrics))
-    named = cast(Any, arrays)  # the stubs confuse names with options
-    write_atomically(directory.paths, lambda file: np.savez_compressed(file, **named))
+    write_arrays(directory.paths, arrays)
 
 
 def _centres(view: View) -> np.ndarray:

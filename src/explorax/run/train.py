@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from explorax.core import jax_settings
 from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
@@ -67,6 +68,7 @@ def train(
     begun = time.perf_counter()
     divergence.check_choice(on_divergence)
     code.check_choice(stale)
+    jax_settings.check_same(config.jax_settings)
     use_compilation_cache()
     if tensorboard:
         check_installed()

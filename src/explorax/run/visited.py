@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from explorax.core.protocols import Env, Rollout
-from explorax.run.directory import RunDirectory, write_atomically
+from explorax.run.directory import RunDirectory, write_arrays
 
 FEWEST_DIMENSIONS = 3  # what has fewer can be looked at as it is
 MOST_POINTS = 4096  # of each seed in each phase
@@ -66,5 +66,4 @@ class Visited:
     def write(self, directory: RunDirectory, chunk: int) -> None:
         """Write the phases that are over."""
         over = sum(end <= chunk for end in self._ends)
-        named = cast(Any, {name: value[:over] for name, value in self.state.items()})
-        write_atomically(directory.maps, lambda file: np.savez_compressed(file, **named))
+        write_arrays(directory.maps, {name: value[:over] for name, value in self.state.items()})

@@ -21,6 +21,7 @@ from explorax.core.protocols import (
     Metrics,
     Percept,
     Rollout,
+    Spec,
     Step,
     View,
 )
@@ -65,28 +66,41 @@ class Training:
 
 def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
     """Return the state before the first step."""
+    learner, key_env = start_learner(env.spec, agent, bonus, key)
+    return Training(learner, open_episodes(env, agent, key_env), tallies.empty(env.spec))
+
+
+def start_learner(spec: Spec, agent: Agent, bonus: Bonus, key: Key) -> tuple[Learner, Key]:
+    """Return (what learns, before the first step; the key to reset the environments with).
+
+    Raises Incompatible where agent or bonus cannot be used in `spec`, or with one another.
+    """
     key_agent, key_bonus, key_env, key_run = jax.random.split(key, 4)
+    agent_state = agent.init(key_agent, spec)
+    told = dataclasses.replace(spec, **_latents(agent, agent_state, spec))
+    return Learner(agent_state, bonus.init(key_bonus, told), key_run, jnp.int32(0)), key_env
+
+
+def open_episodes(env: Env, agent: Agent, key: Key) -> Actor:
+    """Return what acts where an episode begins in every environment."""
     spec = env.spec
-    env_state, obs = env.reset(key_env)
+    env_state, obs = env.reset(key)
     percept = Percept(obs, jnp.zeros(spec.num_envs), jnp.ones(spec.num_envs, bool))
-    agent_state, carry = agent.init(key_agent, spec), agent.carry(spec)
-    told = _latents(agent, agent_state, carry, percept)
-    bonus_state = bonus.init(key_bonus, dataclasses.replace(spec, **told))
-    return Training(
-        Learner(agent_state, bonus_state, key_run, jnp.int32(0)),
-        Actor(env_state, percept, carry),
-        tallies.empty(spec),
-    )
+    return Actor(env_state, percept, agent.carry(spec))
 
 
-def _latents(agent: Agent, state: Any, carry: Any, percept: Percept) -> dict[str, Box]:
+def _latents(agent: Agent, state: Any, spec: Spec) -> dict[str, Box]:
     """Return what extras["latent"] and extras["encoded"] are like, found by tracing `act`.
 
     Nothing where rollouts have one step: a latent's successor is that of the next one's.
     """
     if agent.rollout_length < 2:
         return {}
-    extras = jax.eval_shape(agent.act, state, carry, jax.random.key(0), percept)[2]
+    envs = spec.num_envs
+    percept = Percept(
+        jnp.zeros((envs, *spec.obs.shape), spec.obs.dtype), jnp.zeros(envs), jnp.ones(envs, bool)
+    )
+    extras = jax.eval_shape(agent.act, state, agent.carry(spec), jax.random.key(0), percept)[2]
     names = ("latent", "encoded") if isinstance(extras, dict) else ()
     return {
         name: Box(extras[name].shape[1:], -math.inf, math.inf, str(extras[name].dtype))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax import host_loop, loop
-from explorax.core.protocols import Env, Percept, Rollout
+from explorax.core.protocols import Env, Rollout
 from explorax.core.pytree import replace
 from explorax.run import memory
 from explorax.run.cache import QUICK
@@ -111,9 +111,10 @@ class HostDriver:
     def __init__(self, config: RunConfig, env: Env) -> None:
         self._config, self._env = config, env
         self.watch: Callable[[int, Rollout], None] | None = None  # is shown each seed's rollouts
-        init = partial(_start_learner, env, config.agent, config.bonus)
-        self._init = jax.jit(init, compiler_options=QUICK)
-        self._one = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
+        init = partial(loop.start_learner, env.spec, config.agent, config.bonus)
+        self._init: Any = jax.jit(init, compiler_options=QUICK)
+        learner, _ = jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
+        self._one = learner, jax.eval_shape(partial(loop.tallies.empty, env.spec))
 
     @property
     def template(self) -> Any:
@@ -127,12 +128,11 @@ class HostDriver:
 
     def start(self) -> Any:
         """Return what `loop.start` gives for each seed."""
-        keys = _keys(self._config)
-        trainings = []
-        for key in keys:
-            learner, tally = self._init(key)
-            trainings.append(self._fresh_episodes(learner, tally, jax.random.split(key, 4)[2]))
-        return tuple(trainings)
+        started = map(self._init, _keys(self._config))
+        return tuple(
+            self._opened(learner, loop.tallies.empty(self._env.spec), key)
+            for learner, key in started
+        )
 
     def advance(self, state: Any, iterations: int) -> tuple[Any, dict[str, np.ndarray]]:
         """Return (state, metrics [S]), with the restarts of environments where they may be."""
@@ -170,24 +170,19 @@ class HostDriver:
         return tuple((training.learner, training.tally) for training in state)
 
     def from_saved(self, saved: Any) -> Any:
+        nothing = jnp.zeros(self._env.spec.num_envs)
         return tuple(
-            self._fresh_episodes(
+            self._opened(
                 learner,
-                tally,
+                replace(tally, running_return=nothing, running_length=nothing),
                 jax.random.fold_in(jax.random.fold_in(learner.key, learner.iteration), _RESET),
             )
             for learner, tally in saved
         )
 
-    def _fresh_episodes(self, learner: loop.Learner, tally: Any, key: Any) -> loop.Training:
-        spec = self._env.spec
-        env_state, obs = self._env.reset(key)
-        zeros = jnp.zeros(spec.num_envs)
-        percept = Percept(obs, zeros, jnp.ones(spec.num_envs, bool))
-        tally = replace(tally, running_return=zeros, running_length=zeros)
-        return loop.Training(
-            learner, loop.Actor(env_state, percept, self._config.agent.carry(spec)), tally
-        )
+    def _opened(self, learner: loop.Learner, tally: Any, key: Any) -> loop.Training:
+        actor = loop.open_episodes(self._env, self._config.agent, key)
+        return loop.Training(learner, actor, tally)
 
     def saved_learner(self, saved: Any) -> loop.Learner:
         return _stack([learner for learner, _ in saved])
@@ -207,15 +202,6 @@ class HostDriver:
 
     def tally(self, state: Any) -> Any:
         return _stack([training.tally for training in state])
-
-
-def _start_learner(env: Env, agent: Any, bonus: Any, key: Any) -> tuple[Any, Any]:
-    """Return (learner, tally) as `loop.start` makes them, without touching the environment."""
-    key_agent, key_bonus, _, key_run = jax.random.split(key, 4)
-    learner = loop.Learner(
-        agent.init(key_agent, env.spec), bonus.init(key_bonus, env.spec), key_run, jnp.int32(0)
-    )
-    return learner, loop.tallies.empty(env.spec)
 
 
 def _worlds(training: loop.Training) -> Any:

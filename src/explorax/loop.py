@@ -5,6 +5,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,9 @@ from explorax.ops.tally import Tally
 # Rows from which on seeds score and learn one after another under vmap: one seed's rows fill the
 # cores and stay in cache, where all seeds' rows together neither do nor make good matrix products.
 LARGE_ROLLOUT = 1000
-NONFINITE = "nonfinite"  # among a chunk's metrics: what `ops.nonfinite.first` says of it, int32
+# Among what an iteration tells: what `ops.nonfinite.broken` says of it, bool [Q]; among a chunk's
+# metrics: what `ops.nonfinite.first` says of all its iterations, int32.
+NONFINITE = "nonfinite"
 
 
 @pytree
@@ -204,20 +207,56 @@ def chunk_on_device(
 ) -> tuple[Training, Metrics]:
     """Return (training, metrics) after `iterations` rollouts, all inside one compiled program.
 
-    `jax.vmap` over the last argument trains many seeds at once.
+    `jax.vmap` over the last argument trains many seeds at once. A run does the same in as many
+    calls as it likes: `advance_on_device`, then `end_of_chunk`.
     """
 
-    def one(carry: tuple[Training, jax.Array], _: None) -> tuple[Any, tuple[Metrics, jax.Array]]:
-        training, sizes = carry
-        actor, rollout = collect_on_device(env, agent, training.learner, training.actor)
-        learner, tally, sizes, metrics, broken = improve_and_count(
-            env, agent, bonus, training.learner, training.tally, sizes, rollout
-        )
-        return (Training(learner, actor, tally), sizes), (metrics, broken)
+    def one(carry: tuple[Training, jax.Array], _: None) -> tuple[Any, Metrics]:
+        training, sizes, told = iterate_on_device(env, agent, bonus, *carry)
+        return (training, sizes), told
 
     start = (training, nonfinite.sizes(training.learner.agent))
-    (training, _), told = jax.lax.scan(one, start, None, iterations)
-    return end_of_chunk(env.spec.view, training, *told)
+    (training, _), history = jax.lax.scan(one, start, None, iterations)
+    tally, metrics = end_of_chunk(env.spec.view, training.tally, history)
+    return replace(training, tally=tally), metrics
+
+
+def iterate_on_device(
+    env: Env, agent: Agent, bonus: Bonus, training: Training, sizes: jax.Array
+) -> tuple[Training, jax.Array, Metrics]:
+    """Return (training, sizes, what was told) after one rollout; see `improve_and_count`."""
+    actor, rollout = collect_on_device(env, agent, training.learner, training.actor)
+    learner, tally, sizes, told = improve_and_count(
+        env, agent, bonus, training.learner, training.tally, sizes, rollout
+    )
+    return Training(learner, actor, tally), sizes, told
+
+
+def advance_on_device(
+    iterate: Callable[[Training, jax.Array], tuple[Training, jax.Array, Metrics]],
+    training: Training,
+    history: Metrics,
+    begin: Any,
+    end: Any,
+) -> tuple[Training, Metrics]:
+    """Return (training, history) of many seeds after the iterations begin .. end - 1 of a chunk.
+
+    iterate: `iterate_on_device` of many seeds. training: leaves [S, ...]; history: what each
+    iteration of the chunk told, leaves [n, S, ...], of which rows begin .. end - 1 are written.
+    begin, end: int32 []; one program serves all lengths, and what it computes of an iteration does
+    not depend on where calls begin and end.
+    """
+
+    def one(i: Any, carry: tuple[Training, jax.Array, Metrics]) -> Any:
+        training, sizes, history = carry
+        training, sizes, told = iterate(training, sizes)
+        write = jax.lax.dynamic_update_index_in_dim
+        history = {name: write(rows, told[name], i, 0) for name, rows in history.items()}
+        return training, sizes, history
+
+    sizes = jax.vmap(nonfinite.sizes)(training.learner.agent)
+    training, _, history = jax.lax.fori_loop(begin, end, one, (training, sizes, history))
+    return training, history
 
 
 def improve_and_count(
@@ -228,8 +267,12 @@ def improve_and_count(
     tally: Tally,
     sizes: jax.Array,
     rollout: Rollout,
-) -> tuple[Learner, Tally, jax.Array, Metrics, jax.Array]:
-    """Return (learner, tally, sizes, metrics, which of `nonfinite.names` are not finite)."""
+) -> tuple[Learner, Tally, jax.Array, Metrics]:
+    """Return (learner, tally, sizes, what was told).
+
+    sizes: `nonfinite.sizes` of the agent. What was told: the metrics, and under NONFINITE which of
+    `nonfinite.names` are not finite, bool [Q].
+    """
     # what is for people alone is kept from those who learn
     seen = replace(rollout, place=(), true_reward=())
     learner, scored, metrics = improve(agent, bonus, learner, seen)
@@ -237,16 +280,15 @@ def improve_and_count(
     broken = nonfinite.broken(scored, metrics, sizes, after)
     told = replace(scored, place=rollout.place, true_reward=rollout.true_reward)
     tally = tallies.count(tally, env.spec, told)
-    return learner, tally, after, metrics, broken
+    return learner, tally, after, {**metrics, NONFINITE: broken}
 
 
-def end_of_chunk(
-    view: View | None, training: Training, metrics: Metrics, broken: jax.Array
-) -> tuple[Training, Metrics]:
-    """Return (training, metrics) from each iteration's metrics [n] and signs [n, Q]."""
-    tally, episodes = tallies.summary(training.tally, view)
-    return replace(training, tally=tally), {
+def end_of_chunk(view: View | None, tally: Tally, history: Metrics) -> tuple[Tally, Metrics]:
+    """Return (tally, metrics) from what each iteration of the chunk told, leaves [n, ...]."""
+    tally, episodes = tallies.summary(tally, view)
+    metrics = {name: rows for name, rows in history.items() if name != NONFINITE}
+    return tally, {
         **episodes,
         **_mean_over_iterations(metrics),
-        NONFINITE: nonfinite.first(broken),
+        NONFINITE: nonfinite.first(history[NONFINITE]),
     }

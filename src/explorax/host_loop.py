@@ -10,7 +10,7 @@ import numpy as np
 
 from explorax import loop
 from explorax.core.protocols import Agent, Bonus, Env, Key, Metrics, Percept, Rollout, Step
-from explorax.core.pytree import pytree
+from explorax.core.pytree import pytree, replace
 from explorax.loop import Actor, Learner, Training
 from explorax.ops import nonfinite
 
@@ -112,30 +112,32 @@ def _percept(out: Step) -> Percept:
 
 
 _improve: Callable[..., Any] = jax.jit(loop.improve_and_count, static_argnums=(0, 1, 2))
+_sizes = jax.jit(nonfinite.sizes)
+
+
+def iterate_on_host(
+    env: Env, agent: Agent, bonus: Bonus, training: Training
+) -> tuple[Training, Rollout, Metrics]:
+    """Return (training, the rollout as it was collected, what was told), `env` stepped from Python.
+
+    What `loop.iterate_on_device` does, of one seed.
+    """
+    actor, rollout = collect_on_host(env, agent, training.learner, training.actor)
+    sizes = _sizes(training.learner.agent)
+    learner, tally, _, told = _improve(
+        env, agent, bonus, training.learner, training.tally, sizes, rollout
+    )
+    return Training(learner, actor, tally), rollout, told
 
 
 def chunk_on_host(
-    env: Env,
-    agent: Agent,
-    bonus: Bonus,
-    iterations: int,
-    training: Training,
-    watch: Callable[[Rollout], object] | None = None,
+    env: Env, agent: Agent, bonus: Bonus, iterations: int, training: Training
 ) -> tuple[Training, Metrics]:
-    """Return what `loop.chunk_on_device` returns, `env` stepped from Python; one seed at a time.
-
-    watch: is shown each rollout, as it was collected.
-    """
-    history, sizes = [], nonfinite.sizes(training.learner.agent)
+    """Return what `loop.chunk_on_device` returns, `env` stepped from Python; of one seed."""
+    history = []
     for _ in range(iterations):
-        actor, rollout = collect_on_host(env, agent, training.learner, training.actor)
-        if watch is not None:
-            watch(rollout)
-        learner, tally, sizes, *told = _improve(
-            env, agent, bonus, training.learner, training.tally, sizes, rollout
-        )
-        training = Training(learner, actor, tally)
-        history.append(tuple(told))
-    return loop.end_of_chunk(
-        env.spec.view, training, *jax.tree.map(lambda *leaves: jnp.stack(leaves), *history)
-    )
+        training, _, told = iterate_on_host(env, agent, bonus, training)
+        history.append(told)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *history)
+    tally, metrics = loop.end_of_chunk(env.spec.view, training.tally, stacked)
+    return replace(training, tally=tally), metrics

@@ -5,6 +5,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from explorax.core.protocols import (
     Metrics,
     Percept,
     Rollout,
+    Spec,
     Step,
     View,
 )
@@ -33,7 +35,9 @@ from explorax.ops.tally import Tally
 # Rows from which on seeds score and learn one after another under vmap: one seed's rows fill the
 # cores and stay in cache, where all seeds' rows together neither do nor make good matrix products.
 LARGE_ROLLOUT = 1000
-NONFINITE = "nonfinite"  # among a chunk's metrics: what `ops.nonfinite.first` says of it, int32
+# Among what an iteration tells: what `ops.nonfinite.broken` says of it, bool [Q]; among a chunk's
+# metrics: what `ops.nonfinite.first` says of all its iterations, int32.
+NONFINITE = "nonfinite"
 
 
 @pytree
@@ -66,28 +70,41 @@ class Training:
 
 def start(env: Env, agent: Agent, bonus: Bonus, key: Key) -> Training:
     """Return the state before the first step."""
+    learner, key_env = start_learner(env.spec, agent, bonus, key)
+    return Training(learner, open_episodes(env, agent, key_env), tallies.empty(env.spec))
+
+
+def start_learner(spec: Spec, agent: Agent, bonus: Bonus, key: Key) -> tuple[Learner, Key]:
+    """Return (what learns, before the first step; the key to reset the environments with).
+
+    Raises Incompatible where agent or bonus cannot be used in `spec`, or with one another.
+    """
     key_agent, key_bonus, key_env, key_run = jax.random.split(key, 4)
+    agent_state = agent.init(key_agent, spec)
+    told = dataclasses.replace(spec, **_latents(agent, agent_state, spec))
+    return Learner(agent_state, bonus.init(key_bonus, told), key_run, jnp.int32(0)), key_env
+
+
+def open_episodes(env: Env, agent: Agent, key: Key) -> Actor:
+    """Return what acts where an episode begins in every environment."""
     spec = env.spec
-    env_state, obs = env.reset(key_env)
+    env_state, obs = env.reset(key)
     percept = Percept(obs, jnp.zeros(spec.num_envs), jnp.ones(spec.num_envs, bool))
-    agent_state, carry = agent.init(key_agent, spec), agent.carry(spec)
-    told = _latents(agent, agent_state, carry, percept)
-    bonus_state = bonus.init(key_bonus, dataclasses.replace(spec, **told))
-    return Training(
-        Learner(agent_state, bonus_state, key_run, jnp.int32(0)),
-        Actor(env_state, percept, carry),
-        tallies.empty(spec),
-    )
+    return Actor(env_state, percept, agent.carry(spec))
 
 
-def _latents(agent: Agent, state: Any, carry: Any, percept: Percept) -> dict[str, Box]:
+def _latents(agent: Agent, state: Any, spec: Spec) -> dict[str, Box]:
     """Return what extras["latent"] and extras["encoded"] are like, found by tracing `act`.
 
     Nothing where rollouts have one step: a latent's successor is that of the next one's.
     """
     if agent.rollout_length < 2:
         return {}
-    extras = jax.eval_shape(agent.act, state, carry, key_of(0), percept)[2]
+    envs = spec.num_envs
+    percept = Percept(
+        jnp.zeros((envs, *spec.obs.shape), spec.obs.dtype), jnp.zeros(envs), jnp.ones(envs, bool)
+    )
+    extras = jax.eval_shape(agent.act, state, agent.carry(spec), key_of(0), percept)[2]
     names = ("latent", "encoded") if isinstance(extras, dict) else ()
     return {
         name: Box(extras[name].shape[1:], -math.inf, math.inf, str(extras[name].dtype))
@@ -191,20 +208,56 @@ def chunk_on_device(
 ) -> tuple[Training, Metrics]:
     """Return (training, metrics) after `iterations` rollouts, all inside one compiled program.
 
-    `jax.vmap` over the last argument trains many seeds at once.
+    `jax.vmap` over the last argument trains many seeds at once. A run does the same in as many
+    calls as it likes: `advance_on_device`, then `end_of_chunk`.
     """
 
-    def one(carry: tuple[Training, jax.Array], _: None) -> tuple[Any, tuple[Metrics, jax.Array]]:
-        training, sizes = carry
-        actor, rollout = collect_on_device(env, agent, training.learner, training.actor)
-        learner, tally, sizes, metrics, broken = improve_and_count(
-            env, agent, bonus, training.learner, training.tally, sizes, rollout
-        )
-        return (Training(learner, actor, tally), sizes), (metrics, broken)
+    def one(carry: tuple[Training, jax.Array], _: None) -> tuple[Any, Metrics]:
+        training, sizes, told = iterate_on_device(env, agent, bonus, *carry)
+        return (training, sizes), told
 
     start = (training, nonfinite.sizes(training.learner.agent))
-    (training, _), told = jax.lax.scan(one, start, None, iterations)
-    return end_of_chunk(env.spec.view, training, *told)
+    (training, _), history = jax.lax.scan(one, start, None, iterations)
+    tally, metrics = end_of_chunk(env.spec.view, training.tally, history)
+    return replace(training, tally=tally), metrics
+
+
+def iterate_on_device(
+    env: Env, agent: Agent, bonus: Bonus, training: Training, sizes: jax.Array
+) -> tuple[Training, jax.Array, Metrics]:
+    """Return (training, sizes, what was told) after one rollout; see `improve_and_count`."""
+    actor, rollout = collect_on_device(env, agent, training.learner, training.actor)
+    learner, tally, sizes, told = improve_and_count(
+        env, agent, bonus, training.learner, training.tally, sizes, rollout
+    )
+    return Training(learner, actor, tally), sizes, told
+
+
+def advance_on_device(
+    iterate: Callable[[Training, jax.Array], tuple[Training, jax.Array, Metrics]],
+    training: Training,
+    history: Metrics,
+    begin: Any,
+    end: Any,
+) -> tuple[Training, Metrics]:
+    """Return (training, history) of many seeds after the iterations begin .. end - 1 of a chunk.
+
+    iterate: `iterate_on_device` of many seeds. training: leaves [S, ...]; history: what each
+    iteration of the chunk told, leaves [n, S, ...], of which rows begin .. end - 1 are written.
+    begin, end: int32 []; one program serves all lengths, and what it computes of an iteration does
+    not depend on where calls begin and end.
+    """
+
+    def one(i: Any, carry: tuple[Training, jax.Array, Metrics]) -> Any:
+        training, sizes, history = carry
+        training, sizes, told = iterate(training, sizes)
+        write = jax.lax.dynamic_update_index_in_dim
+        history = {name: write(rows, told[name], i, 0) for name, rows in history.items()}
+        return training, sizes, history
+
+    sizes = jax.vmap(nonfinite.sizes)(training.learner.agent)
+    training, _, history = jax.lax.fori_loop(begin, end, one, (training, sizes, history))
+    return training, history
 
 
 def improve_and_count(
@@ -215,8 +268,12 @@ def improve_and_count(
     tally: Tally,
     sizes: jax.Array,
     rollout: Rollout,
-) -> tuple[Learner, Tally, jax.Array, Metrics, jax.Array]:
-    """Return (learner, tally, sizes, metrics, which of `nonfinite.names` are not finite)."""
+) -> tuple[Learner, Tally, jax.Array, Metrics]:
+    """Return (learner, tally, sizes, what was told).
+
+    sizes: `nonfinite.sizes` of the agent. What was told: the metrics, and under NONFINITE which of
+    `nonfinite.names` are not finite, bool [Q].
+    """
     # what is for people alone is kept from those who learn
     seen = replace(rollout, place=(), true_reward=())
     learner, scored, metrics = improve(agent, bonus, learner, seen)
@@ -224,16 +281,15 @@ def improve_and_count(
     broken = nonfinite.broken(scored, metrics, sizes, after)
     told = replace(scored, place=rollout.place, true_reward=rollout.true_reward)
     tally = tallies.count(tally, env.spec, told)
-    return learner, tally, after, metrics, broken
+    return learner, tally, after, {**metrics, NONFINITE: broken}
 
 
-def end_of_chunk(
-    view: View | None, training: Training, metrics: Metrics, broken: jax.Array
-) -> tuple[Training, Metrics]:
-    """Return (training, metrics) from each iteration's metrics [n] and signs [n, Q]."""
-    tally, episodes = tallies.summary(training.tally, view)
-    return replace(training, tally=tally), {
+def end_of_chunk(view: View | None, tally: Tally, history: Metrics) -> tuple[Tally, Metrics]:
+    """Return (tally, metrics) from what each iteration of the chunk told, leaves [n, ...]."""
+    tally, episodes = tallies.summary(tally, view)
+    metrics = {name: rows for name, rows in history.items() if name != NONFINITE}
+    return tally, {
         **episodes,
         **_mean_over_iterations(metrics),
-        NONFINITE: nonfinite.first(broken),
+        NONFINITE: nonfinite.first(history[NONFINITE]),
     }

@@ -218,7 +218,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_byte(
     assert caught.value.exit_code == 130 and caught.value.path == path
     assert f"explorax train --resume {path}" in str(caught.value)
     assert "80 env steps per seed" in str(caught.value)
-    assert "Stopping after this chunk" in capsys.readouterr().err
+    assert "Stopping after the rollouts under way" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     assert [p.name for p in (path / "checkpoints").iterdir()] == ["chunk_000002"]
     assert json.loads((path / "meta.json").read_text())["status"] == "interrupted"
@@ -377,7 +377,7 @@ def test_a_host_run_resumes_what_was_learned_and_says_what_was_not(
 
 def test_a_host_run_starts_as_the_loop_does() -> None:
     env = HostWalk(4)
-    started = HostDriver(CONFIG, env).start()[1]
+    started = HostDriver(CONFIG, env).start().training[1]
     wanted = loop.start(env, CONFIG.agent, CONFIG.bonus, jax.random.key(4))
     np.testing.assert_array_equal(
         jax.random.key_data(started.learner.key), jax.random.key_data(wanted.learner.key)
@@ -391,8 +391,9 @@ def test_bad_data_from_a_host_environment_keeps_what_was_learned(tmp_path: Path)
     with pytest.raises(BadEnvironmentData) as caught:
         train(CONFIG, tmp_path, env=HostWalk(4, breaks_at=35), progress=False)
     path = CONFIG.directory(tmp_path)
-    assert "HostWalk: reward is NaN. What was learned until 120 env steps" in str(caught.value)
-    assert str(path / "checkpoints" / "chunk_000003") in str(caught.value)
+    # the second rollout of the fourth chunk failed: what the first one taught is kept
+    assert "HostWalk: reward is NaN. What was learned until 140 env steps" in str(caught.value)
+    assert str(path / "checkpoints" / "chunk_000003_iteration_00000001") in str(caught.value)
     assert len(rows(path)) == 6
     assert json.loads((path / "meta.json").read_text())["status"] == "failed"
     train(CONFIG, tmp_path, resume=True, **HOST)

@@ -37,16 +37,6 @@ def rollout_of(states: np.ndarray) -> Rollout:
     return Rollout(states, flags, zeros, states, flags, flags, flags, zeros)
 
 
-def test_what_is_kept_of_a_sample_is_a_copy() -> None:
-    visited = Visited(3, (4,), (1,))
-    see(visited, 0, np.arange(9))
-    kept = visited.kept()
-    see(visited, 0, np.arange(20, 40))
-    np.testing.assert_array_equal(kept["points"][0, 0, :9, 0], np.arange(9))
-    np.testing.assert_array_equal(kept["points"][0, 0, 9:], 0)
-    assert kept["seen"].sum() == 9
-
-
 def see(visited: Visited, row: int, numbers: np.ndarray) -> None:
     visited.see(row, rollout_of(np.repeat(numbers[:, None, None], 3, -1).astype(np.float32)))
 
@@ -292,8 +282,8 @@ class Failing(Mixed):
 STEPPED: list[int] = []
 
 
-def test_states_of_a_chunk_that_failed_are_not_counted_twice(tmp_path: Path) -> None:
-    """The fault comes in the second half of the fourth chunk of eight, of the second seed."""
+def test_states_of_a_rollout_that_failed_are_not_counted_twice(tmp_path: Path) -> None:
+    """The fault comes when the first seed's rollout is collected, and the second's is not."""
     whole = train(config(), tmp_path / "whole", env=Mixed(4), progress=False)
     STEPPED.clear()
     chunk = 800 // 8 // 4  # steps of one seed

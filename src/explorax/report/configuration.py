@@ -39,7 +39,9 @@ def _started_from(run: Run) -> str:
     source = Path(run.origin["run"])
     if not source.is_absolute():  # it was under the same root
         source = Path(*run.path.parts[:-3]) / source
-    return f"{source.as_posix()}/checkpoints/chunk_{run.origin['chunk']:06d}"
+    iteration = run.origin.get("iteration", 0)
+    within = f"_iteration_{iteration:08d}" if iteration else ""
+    return f"{source.as_posix()}/checkpoints/chunk_{run.origin['chunk']:06d}{within}"
 
 
 def _quoted(text: str) -> str:

@@ -192,8 +192,8 @@ def _starts(runs: Sequence[Run]) -> list[str]:
     for run, env in zip(runs, envs, strict=True):
         alike = [other.origin for other, its in zip(runs, envs, strict=True) if its == env]
         text = f"from {env}" if env else ""
-        for key, length in (("digest", 8), ("seed", None), ("chunk", None)):
-            if env and len({str(origin[key]) for origin in alike}) > 1:
-                text += f" {key} {str(run.origin[key])[:length]}"
+        for key, length in (("digest", 8), ("seed", None), ("chunk", None), ("iteration", None)):
+            if env and len({str(origin.get(key, 0)) for origin in alike}) > 1:
+                text += f" {key} {str(run.origin.get(key, 0))[:length]}"
         told.append(text)
     return told

@@ -113,7 +113,7 @@ def _comparable(run: Run, other: Run) -> bool:
 
 def _same_start(run: Run, other: Run) -> bool:
     """Return whether two runs' agents started from the same checkpoint, or both from scratch."""
-    keys = ("digest", "seed", "chunk")  # and not where it lies
+    keys = ("digest", "seed", "chunk", "iteration")  # and not where it lies
     return [run.origin.get(key) for key in keys] == [other.origin.get(key) for key in keys]
 
 

@@ -2,6 +2,7 @@
 
 checkpoints/chunk_000012/header.json   whose it is, where it stands, what must be there
                          state/        orbax: one array per leaf
+            chunk_000012_iteration_00000345/  after so many iterations of the chunk that follows
 
 A checkpoint is written beside its place and renamed into it, and the one before is kept, so that a
 process killed at any moment leaves one that works. Nothing in it is code.
@@ -27,7 +28,7 @@ from explorax.core.errors import CheckpointError
 from explorax.files import check_is_utf_8
 from explorax.run.directory import write_text, writing
 
-FORMAT = 1
+FORMAT = 2
 _KEPT = 2
 _HEADER, _STATE = "header.json", "state"
 
@@ -40,20 +41,32 @@ class Header:
     digest: str  # of the configuration
     seed: int
     chunk: int  # chunks done
+    iteration: int  # iterations done of the chunk under way
     metrics_bytes: int
     leaves: list[list[Any]]  # [name, shape, dtype] of what `core.leaves` saves of each
     files: dict[str, list[int]]  # path within state/: [bytes, crc32]
 
 
-def save(root: Path, state: Any, *, digest: str, seed: int, chunk: int, metrics_bytes: int) -> Path:
-    """Write the pytree `state` as checkpoint number `chunk` and return its path; keep two.
+def save(
+    root: Path,
+    state: Any,
+    *,
+    digest: str,
+    seed: int,
+    chunk: int,
+    metrics_bytes: int,
+    iteration: int = 0,
+) -> Path:
+    """Write the pytree `state` as the checkpoint after `chunk` chunks and `iteration` iterations of
+    the next, and return its path; keep two.
 
-    A checkpoint of that number is left as it is: it holds the same.
+    A checkpoint of that place is left as it is: it holds the same.
     """
-    path = place(root, chunk)
+    path = place(root, chunk, iteration)
     with writing(path):
         if not path.exists():
-            _write(path, state, digest=digest, seed=seed, chunk=chunk, metrics_bytes=metrics_bytes)
+            told = {"digest": digest, "seed": seed, "chunk": chunk, "iteration": iteration}
+            _write(path, state, **told, metrics_bytes=metrics_bytes)
         for old in saved_in(root)[:-_KEPT]:  # out of sight first: half of one is no checkpoint
             os.replace(old, old.with_name(f".{old.name}.old"))
         _sweep(root)
@@ -170,6 +183,16 @@ def _named_arrays(state: Any) -> list[tuple[str, np.ndarray]]:
     ]
 
 
+def shapes_within(header: Header, name: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of the saved arrays of the dict that was saved as state[name]."""
+    prefix, suffix = f"['{name}']['", "']"
+    return {
+        str(leaf).removeprefix(prefix).removesuffix(suffix): jax.ShapeDtypeStruct(shape, dtype)
+        for leaf, shape, dtype in header.leaves
+        if str(leaf).startswith(prefix)
+    }
+
+
 def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) -> list[str]:
     """Return the names of the wanted leaves. Raises CheckpointError if one is not saved so."""
     here = [[jax.tree_util.keystr(path), *leaves.shape_and_dtype(leaf)] for path, leaf in wanted]
@@ -220,9 +243,14 @@ def _damaged(path: Path, what: str) -> CheckpointError:
     )
 
 
-def place(root: Path, chunk: int) -> Path:
-    """Return where checkpoint number `chunk` lies under `root`."""
-    return root / f"chunk_{chunk:06d}"
+def place(root: Path, chunk: int, iteration: int = 0) -> Path:
+    """Return where the checkpoint after so many chunks, and iterations of the next, lies."""
+    return root / name_of(chunk, iteration)
+
+
+def name_of(chunk: int, iteration: int = 0) -> str:
+    """Return the name of a checkpoint's directory; names sort as checkpoints follow each other."""
+    return f"chunk_{chunk:06d}" + (f"_iteration_{iteration:08d}" if iteration else "")
 
 
 def saved_in(root: Path) -> list[Path]:
@@ -242,11 +270,12 @@ def _read_header(path: Path) -> Header:
             f"{path} has format {version!r}; this version of explorax reads format {FORMAT}. Use "
             f"the version that wrote it, or start again with --overwrite."
         )
-    fields = {"digest": str, "seed": int, "chunk": int, "metrics_bytes": int, "leaves": list}
-    for name, kind in {**fields, "files": dict}.items():
+    fields = {"digest": str, "seed": int, "chunk": int, "iteration": int, "metrics_bytes": int}
+    fields |= {"leaves": list, "files": dict}
+    for name, kind in fields.items():
         if not isinstance(record.get(name), kind):
             raise _damaged(path, f"{_HEADER} lacks a proper {name!r}")
-    return Header(path, **{name: record[name] for name in (*fields, "files")})
+    return Header(path, **{name: record[name] for name in fields})
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ class Origin:
     digest: str  # of its configuration
     seed: int  # its first seed's number
     chunk: int  # which checkpoint: chunks done
+    iteration: int = 0  # and iterations of the next
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -93,7 +94,7 @@ class RunConfig:
         """The iterations between log points, in order.
 
         All equal where a divisor of `iterations` gives between half and 1.25 times `log_points`
-        rows, since every other length is another program to compile; else the last is shorter.
+        rows, so that every row is of as many rollouts; else the last is shorter.
         """
         total = self.iterations
         wanted = max(1, math.ceil(total / self.log_points))
@@ -132,8 +133,8 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, with agent and bonus as constructor text.
 
-        Without `init_from` and `jax_settings` where there are none, so that digests stay what they
-        were before them.
+        Without `init_from` and `jax_settings` where there are none, and without the iteration of
+        `init_from` where a chunk is over, so that digests stay what they were before these.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["jax_settings"] = list(self.jax_settings)
@@ -143,6 +144,8 @@ class RunConfig:
             del fields["init_from"]
         else:
             fields["init_from"] = dataclasses.asdict(self.init_from)
+            if not self.init_from.iteration:
+                del fields["init_from"]["iteration"]
         return fields | {"agent": expression(self.agent), "bonus": expression(self.bonus)}
 
     def to_json(self, spec: Spec | None = None, code: Mapping[str, Any] | None = None) -> str:
@@ -227,7 +230,7 @@ def foreign(texts: Iterable[str], extra: Iterable[type] = ()) -> tuple[str, ...]
 
 def _origin(record: Any) -> Origin:
     names = {field.name for field in dataclasses.fields(Origin)}
-    if not isinstance(record, Mapping) or set(record) != names:
+    if not isinstance(record, Mapping) or {*record, "iteration"} != names:
         raise InvalidSetting(f"init_from must hold {', '.join(sorted(names))}, not {record!r}.")
     return Origin(**record)
 

@@ -40,7 +40,7 @@ def check_choice(on_divergence: str) -> None:
 
 
 def take(
-    metrics: dict[str, np.ndarray],
+    metrics: dict[str, Any],
     agent: Any,
     seeds: Sequence[int],
     before: int,
@@ -48,6 +48,7 @@ def take(
 ) -> list[Broken]:
     """Return the seeds in which a number broke during a chunk, and take the sign out of `metrics`.
 
+    metrics: of the chunk, or what `drivers.signs` says of one under way.
     agent: its state, or the shapes. before: each seed's env steps at the chunk's beginning.
     """
     found = np.asarray(metrics.pop(NONFINITE))

@@ -15,7 +15,7 @@ from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Env, Percept
 from explorax.envs import suite
 from explorax.files import user_path
-from explorax.loop import percept_of
+from explorax.loop import open_episodes, percept_of
 from explorax.run import checkpoint
 from explorax.run.cache import QUICK
 from explorax.run.config import RunConfig
@@ -128,11 +128,9 @@ def longest(env: Env) -> int:
 
 
 def opening(env: Env, agent: Agent, key: Any) -> tuple[Any, Percept, Any]:
-    """Return (env state, percept, carry) where an episode begins."""
-    env_state, obs = env.reset(key)
-    spec = env.spec
-    percept = Percept(obs, jnp.zeros(spec.num_envs), jnp.ones(spec.num_envs, bool))
-    return env_state, percept, agent.carry(spec)
+    """Return (env state, percept, carry) where the episodes that are played under `key` begin."""
+    actor = open_episodes(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    return actor.env, actor.percept, actor.carry
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), compiler_options=QUICK)
@@ -157,7 +155,7 @@ def _play_rounds(env: Env, agent: Agent, greedy: bool, state: Any, keys: Any) ->
             return env_state, percept_of(out), carry, ret, length, last, done, t + 1
 
         count = env.spec.num_envs
-        begun = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+        begun = opening(env, agent, key)
         nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), begun[1].obs
         first = (*begun, *nothing, jnp.zeros(count, bool), jnp.int32(0))
         *_, ret, length, last, _, _ = jax.lax.while_loop(unfinished, step, first)
@@ -175,7 +173,7 @@ act = jax.jit(
 
 
 def _play_on_host(env: Env, agent: Agent, greedy: bool, state: Any, key: Any) -> Any:
-    env_state, percept, carry = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    env_state, percept, carry = opening(env, agent, key)
     ret, length = np.zeros(env.spec.num_envs), np.zeros(env.spec.num_envs, int)
     done, last = np.zeros(env.spec.num_envs, bool), np.array(percept.obs)
     for t in range(longest(env)):

@@ -147,7 +147,7 @@ def _roll(env: Env, agent: Agent, keeps: bool, state: Any, key: Any) -> Any:
         row = row_of(percept, action, out, extras) if keeps else None
         return (after, percept_of(out), carry), (env_state, out.counted, done, row)
 
-    first = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    first = opening(env, agent, key)
     return jax.lax.scan(step, first, jax.numpy.arange(longest(env)))[1]
 
 
@@ -156,7 +156,7 @@ def _frames_on_host(env: Env, agent: Agent, state: Any, key: Any) -> Any:
     settings = cast(Any, env)  # every environment is a dataclass
     if any(field.name == "render" for field in dataclasses.fields(settings)):
         env = dataclasses.replace(settings, render=True, num_envs=1)  # one is filmed
-    env_state, percept, carry = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    env_state, percept, carry = opening(env, agent, key)
     frames, shown, counted, rows, skip = [], [], [], [], 1
     limit = _MOST_NUMBERS // math.prod(env.spec.obs.shape)  # of rows that are kept
     for t in range(min(longest(env), LONGEST)):  # a game of Atari may last 27,000 steps

@@ -76,7 +76,7 @@ def origin_of(path: str | Path) -> Origin:
         header = checkpoint.latest(run / CHECKPOINTS, digest, seed)
     if header is None or (alone and header.path != path):
         raise CheckpointError(_no_checkpoint(run, path.name if alone else None))
-    return Origin(str(run), record["env"], digest, seed, header.chunk)
+    return Origin(str(run), record["env"], digest, seed, header.chunk, header.iteration)
 
 
 def origin_of_config(config: RunConfig) -> Origin:
@@ -96,7 +96,7 @@ def inherit(config: RunConfig, root: Path, state: Any, spec: Spec) -> Inheritanc
     assert origin is not None
     run = root / origin.run
     record = _record(run)
-    path = checkpoint.place(run / CHECKPOINTS, origin.chunk)
+    path = checkpoint.place(run / CHECKPOINTS, origin.chunk, origin.iteration)
     if not path.is_dir():
         raise CheckpointError(_no_checkpoint(run, path.name))
     header = checkpoint.read_header(path, origin.digest, origin.seed)

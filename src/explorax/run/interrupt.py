@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the chunk is finished and saved first."""
+"""Ctrl-C while training: the rollouts under way are finished and all is saved first."""
 
 import contextlib
 import signal
@@ -43,7 +43,10 @@ def listening() -> Iterator[Stop]:
         if stop.requested:
             raise KeyboardInterrupt
         stop.signal_number = number
-        print("\nStopping after this chunk and saving. Again: stop at once.", file=sys.stderr)
+        print(
+            "\nStopping after the rollouts under way and saving. Again: stop at once.",
+            file=sys.stderr,
+        )
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

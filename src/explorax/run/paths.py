@@ -123,7 +123,7 @@ def _paths(env: Batched, agent: Agent, state: Any, key: Any) -> tuple[jax.Array,
         over = over | out.terminated | out.truncated
         return (env_state, percept_of(out), carry, last, over), place
 
-    begun = opening(env, agent, jax.random.fold_in(key, -1 % 2**31))
+    begun = opening(env, agent, key)
     obs = begun[1].obs
     loop = (*begun, obs, jnp.zeros(env.num_envs, bool))
     (*_, last, _), after = jax.lax.scan(step, loop, jnp.arange(longest(env)))

@@ -20,6 +20,7 @@ class Progress:
         self._begun = time.perf_counter()
         self._first = 0  # env steps done before this process
         self._next_line = 0.0
+        self._metrics: dict[str, np.ndarray] = {}  # of the last chunk that was over
         self._terminal = enabled and sys.stdout.isatty()
 
     def __enter__(self) -> "Progress":
@@ -47,10 +48,14 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, completed=env_steps, numbers="training")
 
-    def show(self, env_steps: int, metrics: dict[str, np.ndarray]) -> None:
-        """Show the state after a chunk; env_steps: of all seeds so far."""
-        if not self._enabled:
+    def show(self, env_steps: int, metrics: dict[str, np.ndarray] | None) -> None:
+        """Show the state after a chunk, or within one; env_steps: of all seeds so far.
+
+        metrics: of the chunk that is over; None within one, which only a bar shows.
+        """
+        if not self._enabled or (metrics is None and self._bar is None):
             return
+        self._metrics = metrics = self._metrics if metrics is None else metrics
         seconds = max(time.perf_counter() - self._begun, 1e-9)
         rate = (env_steps - self._first) / seconds
         numbers = (

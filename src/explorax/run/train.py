@@ -11,13 +11,13 @@ from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
 from explorax.files import user_path
-from explorax.run import checkpoint, code, divergence, maps
+from explorax.run import checkpoint, code, divergence, drivers, maps
 from explorax.run.cache import use_compilation_cache
 from explorax.run.checkpoint import saved_in
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory
 from explorax.run.divergence import Broken
-from explorax.run.drivers import DeviceDriver, HostDriver, make_driver
+from explorax.run.drivers import DeviceDriver, HostDriver, make_driver, signs
 from explorax.run.film import film_of
 from explorax.run.inherit import Inheritance, inherit
 from explorax.run.interrupt import Interrupted, Stop, listening
@@ -157,7 +157,8 @@ class _Run:
         elif isinstance(driver, HostDriver) and can_be_projected(env):
             self.maps = Visited(env.spec.obs.shape[0], config.seed_numbers, ends)
             driver.watch = self.maps.see
-        self.chunk = 0
+        self.chunk = 0  # how many are over
+        self.saved_at = 0.0  # by time.perf_counter
         self.warm = driver.compiles_ahead  # else the first chunk's time is mostly compilation
         self.timed_env_steps = 0  # of all seeds
         self.seconds = 0.0  # in the training programs: without maps, checkpoints, compilation
@@ -176,7 +177,8 @@ class _Run:
         taken: what a new run starts with. told: what is to be said of the code, if anything.
         """
         length = self.restore(taken)
-        self.meta = Meta(self.directory, resumed=self.chunk > 0, begun=begun)
+        resumed = self.env_steps > 0
+        self.meta = Meta(self.directory, resumed=resumed, begun=begun)
         for text in self.opening(told):
             self.say(text)
         self.meta.write(compile_seconds=compile_seconds and round(compile_seconds, 3))
@@ -213,12 +215,17 @@ class _Run:
     @property
     def env_steps(self) -> int:
         """Of each seed, so far."""
+        return self.env_steps_of_chunks + self.state.done * self.config.env_steps_per_iteration
+
+    @property
+    def env_steps_of_chunks(self) -> int:
+        """Of each seed, in the chunks that are over."""
         return sum(self.config.chunks[: self.chunk]) * self.config.env_steps_per_iteration
 
     def opening(self, told: str) -> list[str]:
         """Return what is said before the first step; `told`: of the code, if anything."""
         texts = [told] if told else []
-        if self.chunk and not self.driver.restores_everything:
+        if self.env_steps and not self.driver.restores_everything:
             texts.append(_FRESH_EPISODES)
         if self.survey_problem:
             texts.append(f"No map of the bonus over the state space: {self.survey_problem}")
@@ -238,59 +245,59 @@ class _Run:
                 agents = taken.given_to(self.driver.learner(self.state).agent)
                 self.state = self.driver.with_agents(self.state, agents)
             return 0
-        template = self.saved(self.driver.template)
+        template = self.saved(self.driver.template, checkpoint.shapes_within(header, "history"))
         saved = checkpoint.restore(header, template)
-        self.state = self.driver.from_saved(saved["training"])
+        self.state = self.driver.from_saved(saved["training"], header.iteration, saved["history"])
         if self.maps is not None:
             self.maps.state = {name: np.array(each) for name, each in saved["maps"].items()}
         self.chunk = header.chunk
         return header.metrics_bytes
 
-    def saved(self, training: Any) -> dict[str, Any]:
-        return {"training": training, "maps": {} if self.maps is None else self.maps.state}
+    def saved(self, training: Any, history: Any) -> dict[str, Any]:
+        maps = {} if self.maps is None else self.maps.state
+        return {"training": training, "history": history, "maps": maps}
 
     def save(self) -> Path:
+        """Save all and return where. Raises Diverged as `heed` does, for the chunk under way."""
+        done = self.state.done
+        if done:
+            self.heed(self.broken(signs(self.state)))
         self.metrics.sync()
         path = checkpoint.save(
             self.directory.checkpoints,
-            self.saved(self.driver.to_saved(self.state)),
+            self.saved(self.driver.to_saved(self.state), self.state.history if done else {}),
             digest=self.config.digest,
             seed=self.config.seed,
             chunk=self.chunk,
+            iteration=done,
             metrics_bytes=self.metrics.length,
         )
         self.meta.write(env_steps=self.env_steps)
         return path
 
     def loop(self, events: TensorBoard | None) -> None:
-        """Train chunk by chunk until the end or until asked to stop; save at either."""
-        config = self.config
-        first, saved_at = self.env_steps, time.perf_counter()
-        self.progress.begin(first * config.seeds)
-        while self.chunk < len(config.chunks) and not self.stop.requested:
-            metrics, broken = self.advance()
-            self.metrics.append(config.seed_numbers, metrics)
-            if events is not None:
-                events.append(metrics)
-            self.survey()
-            self.progress.show(self.env_steps * config.seeds, metrics)
-            self.heed(broken)
-            if time.perf_counter() - saved_at >= self.checkpoint_seconds:
+        """Train until the end or until asked to stop; save at either."""
+        first, self.saved_at = self.env_steps, time.perf_counter()
+        self.progress.begin(first * self.config.seeds)
+        while self.chunk < len(self.config.chunks) and not self.stop.requested:
+            over = self.advance(events)
+            least = 0.0 if over else drivers.CALL_SECONDS  # short chunks are not saved in parts
+            if time.perf_counter() - self.saved_at >= max(self.checkpoint_seconds, least):
                 self.save()
-                saved_at = time.perf_counter()
+                self.saved_at = time.perf_counter()
         if self.seconds:
             self.meta.write(env_steps_per_second=round(self.timed_env_steps / self.seconds, 1))
         self.save()
 
-    def advance(self) -> tuple[dict[str, np.ndarray], list[Broken]]:
-        """Return (metrics [S] of one chunk, the seeds in which a number was not finite)."""
-        begun, iterations = time.perf_counter(), self.config.chunks[self.chunk]
-        seen = self.maps.kept() if isinstance(self.maps, Visited) else None
+    def advance(self, events: TensorBoard | None) -> bool:
+        """Go on with a chunk; return whether it is over, and written down.
+
+        Raises Diverged as `heed` does.
+        """
+        begun, before = time.perf_counter(), self.env_steps
         try:
-            state, metrics = self.driver.advance(self.state, iterations)
+            self.state, metrics = self.driver.advance(self.state, self.config.chunks[self.chunk])
         except BadEnvironmentData as error:
-            if self.maps is not None and seen is not None:
-                self.maps.state = seen  # this chunk will be collected again
             path = self.save()
             raise BadEnvironmentData(
                 f"{error} What was learned until {self.env_steps:,} env steps is saved in {path}. "
@@ -299,21 +306,35 @@ class _Run:
         finally:
             for text in self.driver.take_notes(self.state):
                 self.say(text)
-        broken = divergence.take(
+        now, broken = time.perf_counter(), []
+        if metrics is not None:
+            broken = self.broken(metrics)
+            self.chunk += 1
+        if self.warm:
+            self.seconds += now - begun
+            self.timed_env_steps += (self.env_steps - before) * self.config.seeds
+        else:
+            self.saved_at = now
+        self.warm = True
+        if metrics is not None:
+            self.metrics.append(self.config.seed_numbers, metrics)
+            if events is not None:
+                events.append(metrics)
+            self.survey()
+        self.progress.show(self.env_steps * self.config.seeds, metrics)
+        self.heed(broken)
+        return metrics is not None
+
+    def broken(self, metrics: dict[str, Any]) -> list[Broken]:
+        """Return the seeds in which a number of this chunk was not finite, and take the sign of it
+        out of `metrics`."""
+        return divergence.take(
             metrics,
             self.agent_shapes,
             self.config.seed_numbers,
-            self.env_steps,
+            self.env_steps_of_chunks,
             self.config.env_steps_per_iteration,
         )
-        self.state = state
-        self.chunk += 1
-        if self.warm:
-            env_steps = iterations * self.config.env_steps_per_iteration
-            self.seconds += time.perf_counter() - begun
-            self.timed_env_steps += env_steps * self.config.seeds
-        self.warm = True
-        return metrics, broken
 
     def survey(self) -> None:
         if self.maps is not None and self.maps.ends_phase(self.chunk):

@@ -52,10 +52,6 @@ class Visited:
         points[places[kept]] = states[kept]  # of two for one place the later stays
         self.state["seen"][phase, row] = seen + len(states)
 
-    def kept(self) -> dict[str, np.ndarray]:
-        """Return a copy of `state`, to go back to where a chunk is not finished."""
-        return {name: each.copy() for name, each in self.state.items()}
-
     def ends_phase(self, chunk: int) -> bool:
         return chunk in self._ends
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from explorax.auxiliaries import *  # noqa: F403
     from explorax.behaviors import *  # noqa: F403
     from explorax.bonuses import *  # noqa: F403
+    from explorax.checking import check
     from explorax.core.binding import bind
     from explorax.densities import *  # noqa: F403
     from explorax.encoders import *  # noqa: F403
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _CATALOGUES = ("agents", "bonuses", "auxiliaries", "behaviors", "encoders", "densities", "envs")
 _FUNCTIONS = {
     "bind": "explorax.core.binding",
+    "check": "explorax.checking",
     "compare": "explorax.api",
     "load": "explorax.api",
     "make": "explorax.api",

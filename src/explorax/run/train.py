@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from explorax.checking import check_foreign
 from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
 from explorax.envs.supervision import ALONE, Supervision
@@ -76,6 +77,7 @@ def train(
         if resume and directory.done:
             shown.note(f"Nothing to do: {directory.path} is finished.")
             return directory.path
+        check_foreign(environment, config.agent, config.bonus)
         driver = make_driver(config, environment)
         taken = None
         if config.init_from is not None and (overwrite or not saved_in(directory.checkpoints)):

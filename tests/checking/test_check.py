@@ -197,9 +197,8 @@ def test_environments_that_are_stepped_from_python():
     ex.check(Host())
     text = refused(made(Host, dtype="int64"))
     assert "Host.step returned Step.reward as int64 [3], where float32 [3] is wanted" in text
-    assert "entry 2 is 11" in refused(
-        made(Host, reset=lambda *_: (10, np.float32([[1, 0, 0]] * 3)))
-    )
+    late = made(Host, reset=lambda self, key: self.begun(10))
+    assert "Host made an observation whose entry 2 is 11, where obs says 0 .. 10" in refused(late)
 
 
 def bonus_score(change):
@@ -262,6 +261,10 @@ BONUSES: dict[str, tuple[dict[str, Any], str]] = {
     "rescore of [T, E]": (
         {"rescore": lambda self, state, key, rows: rows.reward[None]},
         "Line.rescore returned a bonus float32 [1, 12], where float32 [N] = [12] is wanted",
+    ),
+    "undeclared losses": (
+        bonus_score(lambda paid, state: (-1.0 - paid, state)),
+        "and does not declare may_be_negative = True, by which normalisers",
     ),
     "a rescore by order": ({"rescore": by_order}, "otherwise when the rows come in another order"),
     "replayable as a text": ({"replayable": "no"}, "Line.replayable is 'no', where True or False"),

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from explorax.bonuses.combine import may_be_negative
 from explorax.checking import calls, gradients, samples, settings
 from explorax.checking.calls import Fault
 from explorax.core.binding import Bound, bind
@@ -41,7 +42,7 @@ def check_bonus(bonus: Bonus, spec: Spec | None = None) -> None:
         _trace(name, bound, each, again=not ran)
         settings.check_held(bonus, before)
         if not ran:
-            _run(name, bound, each, replayable)
+            _run(name, bonus, bound, each, replayable)
             settings.check_held(bonus, before)
         ran = True
     if refusal is not None and not ran:
@@ -83,7 +84,7 @@ def _check_nothing_is_trained(name: str, state: Any, score: Any) -> None:
         )
 
 
-def _run(name: str, bound: Bound, spec: Spec, replayable: bool) -> None:
+def _run(name: str, bonus: Bonus, bound: Bound, spec: Spec, replayable: bool) -> None:
     """Check numbers: finite ones, alike for the same arguments, of rows in any order."""
     first, second = (samples.rollout(spec, _steps(spec), seed) for seed in (1, 2))
     rows = samples.flat(second)
@@ -113,6 +114,12 @@ def _run(name: str, bound: Bound, spec: Spec, replayable: bool) -> None:
                 f"{name}.{label.split()[0]} paid {wrong[0]} for {wrong.size} of "
                 f"{told[label].size} ordinary steps, where finite numbers are wanted."
             )
+    least = min(float(told[label].min()) for label in told)
+    if least < 0 and not may_be_negative(bonus):
+        raise Fault(
+            f"{name} paid {least:.6g} and does not declare may_be_negative = True, by which "
+            "normalisers that divide by the usual pay know what they cannot take."
+        )
     drawn = not np.array_equal(told["rescore"], told["other key"])
     if replayable and not drawn:
         away = np.abs(told["rescore"][order] - told["shuffled"])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from explorax.auxiliaries import *  # noqa: F403
     from explorax.behaviors import *  # noqa: F403
     from explorax.bonuses import *  # noqa: F403
+    from explorax.checking import check
+    from explorax.core.binding import bind
     from explorax.densities import *  # noqa: F403
     from explorax.encoders import *  # noqa: F403
     from explorax.envs import *  # noqa: F403
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 # whose `__all__` is found here
 _CATALOGUES = ("agents", "bonuses", "auxiliaries", "behaviors", "encoders", "densities", "envs")
 _FUNCTIONS = {
+    "bind": "explorax.core.binding",
+    "check": "explorax.checking",
     "compare": "explorax.api",
     "load": "explorax.api",
     "make": "explorax.api",

@@ -319,9 +319,9 @@ def test_settings_that_mean_nothing_are_refused(agent, change, word):
 def test_minibatches_that_do_not_divide_are_refused():
     spec = Spec(Box((4,)), Discrete(2), num_envs=10)
     with pytest.raises(Incompatible, match=r"10 environments.*minibatches=2"):
-        PPO(memory="gru").init(jax.random.key(0), spec)
+        PPO(memory="gru", minibatches=4).init(jax.random.key(0), spec)
     with pytest.raises(Incompatible, match=r"70 steps.*minibatches=2"):
-        PPO(rollout_length=7).init(jax.random.key(0), spec)
+        PPO(rollout_length=7, minibatches=4).init(jax.random.key(0), spec)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from explorax.bonuses import (
     RunningStd,
     Scale,
     Sum,
+    Surprise,
 )
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
@@ -228,3 +229,40 @@ def test_wrappers_pass_every_update_on(wrap):
 def test_impossible_wrappers_are_refused(make):
     with pytest.raises(InvalidSetting, match="must be"):
         make()
+
+
+NEGATIVE = {
+    "Surprise": Surprise(),
+    "progress": Surprise(form="progress"),
+    "Scale": Scale(Surprise(), 0.5),
+    "Decay": Decay(Surprise(), 10),
+    "Episodic": Episodic(Surprise()),
+    "Sum": Sum((NoBonus(), Surprise())),
+    "Product": Product((Surprise(), NoBonus())),
+    "Clip": Clip(Surprise(), -1.0, 1.0),
+    "a Clip below 0": Clip(NoBonus(), -2.0, -1.0),
+    "RunningStd": RunningStd(Surprise()),
+    "a centred RunningStd": Scale(RunningStd(NoBonus(), center=True), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVE)
+@pytest.mark.parametrize("normaliser", [MedianRatio, RunningMean])
+def test_normalisers_refuse_what_may_be_negative(normaliser, name):
+    told = f"{normaliser.__name__} divides by .* may pay less than 0.*RunningStd.*center=True"
+    with pytest.raises(InvalidSetting, match=told):
+        normaliser(NEGATIVE[name])
+
+
+@pytest.mark.parametrize("normaliser", [MedianRatio, RunningMean])
+def test_normalisers_take_what_cannot_be_negative(normaliser):
+    for bonus in (Clip(Surprise(), 0.0, 5.0), Clip(NoBonus(), -1.0, 1.0), RunningStd(NoBonus())):
+        assert normaliser(bonus).bonus == bonus
+
+
+def test_a_bonus_of_ones_own_says_that_it_may_be_negative():
+    class Regret(NoBonus):
+        may_be_negative = True
+
+    with pytest.raises(InvalidSetting, match="may pay less than 0"):
+        MedianRatio(Scale(Regret(), 2.0))

@@ -159,7 +159,7 @@ def test_images_seen_often_are_paid_less_than_new_ones(density):
 
 def test_refusals():
     with pytest.raises(Incompatible, match=r"CTS models images.*Factored\(\)"):
-        PseudoCount().init(KEY, SPEC)
+        PseudoCount(CTS()).init(KEY, SPEC)
     with pytest.raises(InvalidSetting, match="form must be one of"):
         PseudoCount(form="median")
     with pytest.raises(InvalidSetting, match="beta"):

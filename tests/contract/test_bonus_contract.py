@@ -35,6 +35,7 @@ from explorax.bonuses import (
     Sum,
     Surprise,
 )
+from explorax.bonuses.combine import may_be_negative
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.densities import CTS, Empirical, Factored
 from explorax.encoders import InverseEncoder, RandomEncoder
@@ -183,6 +184,7 @@ def test_contract(name, kind):
         paid, scored = score.call(state, jax.random.key(index), rollout)
         assert paid.shape == (STEPS, 2) and paid.dtype == jnp.float32
         assert np.isfinite(paid).all()
+        assert may_be_negative(bonus) or (np.asarray(paid) >= 0).all()
         again, _ = score.call(state, jax.random.key(index), rollout)
         np.testing.assert_array_equal(paid, again)  # pure
         for leaf, copy in zip(jax.tree.leaves(state), before, strict=True):

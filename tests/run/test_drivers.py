@@ -38,6 +38,7 @@ from explorax.bonuses import (
     Sum,
     Surprise,
 )
+from explorax.core import leaves
 from explorax.core.errors import Incompatible
 from explorax.core.protocols import Env, Percept, Rollout
 from explorax.core.pytree import replace
@@ -45,7 +46,6 @@ from explorax.densities import Empirical
 from explorax.encoders import AgentLatent, InverseEncoder, RandomEncoder
 from explorax.envs.chain import Chain
 from explorax.envs.task import Batched
-from explorax.run import checkpoint
 from explorax.run.config import RunConfig
 from explorax.run.drivers import DeviceDriver, HostDriver, State, make_driver
 from explorax.run.train import train
@@ -193,8 +193,8 @@ def test_both_drivers_start_alike(name: str) -> None:
     device, host = on_device.start(), on_host.start()
     compare(parts(on_device, device), parts(on_host, host))
     shapes = jax.eval_shape(lambda: on_host.learner(host))
-    assert jax.tree.map(checkpoint.shape_and_dtype, on_device.template.learner) == jax.tree.map(
-        checkpoint.shape_and_dtype, shapes
+    assert jax.tree.map(leaves.shape_and_dtype, on_device.template.learner) == jax.tree.map(
+        leaves.shape_and_dtype, shapes
     )
 
 

@@ -14,6 +14,8 @@ from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spe
 from explorax.core.pytree import pytree, replace
 from explorax.ops.returns import normalised
 
+MINIBATCHES = 4  # of a rollout that so many share equally, where no number is set
+
 
 @pytree
 class Batch:
@@ -55,7 +57,7 @@ class PPO:
     discount: float = 0.99
     gae_lambda: float = 0.95
     epochs: int = 4
-    minibatches: int = 4
+    minibatches: int | None = None  # None: 4, or the most below it that share a rollout equally
     clip: float = 0.2  # ε, of the ratio of probabilities
     clip_value: bool = False  # the value's loss is the larger with V within ε of V_old, and without
     entropy_coef: float = 0.01
@@ -73,8 +75,9 @@ class PPO:
 
     def __post_init__(self) -> None:
         actor_critic.validate(self)
-        for field in ("epochs", "minibatches"):
-            require(getattr(self, field) >= 1, self, field, "at least 1")
+        require(self.epochs >= 1, self, "epochs", "at least 1")
+        several = self.minibatches is None or self.minibatches >= 1
+        require(several, self, "minibatches", "at least 1, or None")
         require(0 < self.clip < 1, self, "clip", "between 0 and 1")
 
     def init(self, key: Key, spec: Spec) -> State:
@@ -86,14 +89,21 @@ class PPO:
         rows, what = spec.num_envs, "environments"
         if self.memory is None:
             rows, what = rows * self.rollout_length, "steps"
-        if rows % self.minibatches != 0:
-            some = next(k for k in range(min(self.minibatches, rows), 0, -1) if rows % k == 0)
+        parts = self._parts(rows)
+        if rows % parts != 0:
+            some = _most_equal_parts(rows, parts)
             raise Incompatible(
                 f"PPO(minibatches={self.minibatches}) cannot share {rows} {what} of a rollout "
                 f"equally. Set minibatches={some}, or change the number of environments, "
                 f"{spec.num_envs}."
             )
-        return actor_critic.init(self, key, spec, self.minibatches)
+        return actor_critic.init(self, key, spec, parts)
+
+    def _parts(self, rows: int) -> int:
+        """Return how many minibatches a rollout of so many steps, or environments, makes."""
+        if self.minibatches is not None:
+            return self.minibatches
+        return _most_equal_parts(rows, MINIBATCHES)
 
     def carry(self, spec: Spec) -> Any:
         return actor_critic.carry(self, spec)
@@ -127,7 +137,7 @@ class PPO:
         count = value.shape[1] if self.memory is not None else value.shape[0] * value.shape[1]
         rows = jax.vmap(lambda key: jax.random.permutation(key, count))(
             jax.random.split(key, self.epochs)
-        ).reshape(self.epochs * self.minibatches, -1)
+        ).reshape(self.epochs * self._parts(count), -1)
         (params, optimizer), metrics = jax.lax.scan(one, (state.params, state.optimizer), rows)
         state = replace(state, params=params, optimizer=optimizer)
         state, shared = unrolling.finish(self, state, rollout, wanted)
@@ -156,6 +166,11 @@ class PPO:
             "kl": (ratio - 1.0 - log_ratio).mean(),  # Schulman's estimator, of the old to the new
             "clipped": (jnp.abs(ratio - 1.0) > self.clip).mean(),
         }
+
+
+def _most_equal_parts(rows: int, most: int) -> int:
+    """Return the largest number of at most `most` that divides `rows`."""
+    return next(k for k in range(min(most, rows), 0, -1) if rows % k == 0)
 
 
 def _part(batch: Batch, rows: jax.Array, of_environments: bool) -> Batch:

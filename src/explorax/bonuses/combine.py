@@ -10,11 +10,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from explorax.core.errors import require
+from explorax.core.errors import InvalidSetting, require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
 from explorax.core.settings import check_types
 from explorax.ops.schedules import SHAPES, annealed
+
+
+def may_be_negative(bonus: Bonus) -> bool:
+    """Return whether a bonus may pay less than 0, as it declares itself; undeclared it may not."""
+    return bool(getattr(bonus, "may_be_negative", False))
+
+
+def refuse_negative(owner: object, bonus: Bonus) -> None:
+    """Raise InvalidSetting where `bonus`, which `owner` divides by its usual size, may be negative:
+    what is usual may then be 0, or less."""
+    if may_be_negative(bonus):
+        name = type(owner).__name__
+        raise InvalidSetting(
+            f"{name} divides by what is usually paid, and {bonus!r} may pay less than 0, so that "
+            f"this may be nothing or change its sign. Take RunningStd(..., center=True) in place "
+            f"of {name}, or put Clip(..., 0.0, high) inside."
+        )
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,10 @@ class Scale:
     def replayable(self) -> bool:
         return self.bonus.replayable
 
+    @property
+    def may_be_negative(self) -> bool:
+        return may_be_negative(self.bonus)
+
     def init(self, key: Key, spec: Spec) -> State:
         return self.bonus.init(key, spec)
 
@@ -84,6 +105,10 @@ class Clip:
     @property
     def replayable(self) -> bool:
         return self.bonus.replayable
+
+    @property
+    def may_be_negative(self) -> bool:
+        return self.high < 0 or (self.low < 0 and may_be_negative(self.bonus))
 
     def init(self, key: Key, spec: Spec) -> State:
         return self.bonus.init(key, spec)
@@ -131,6 +156,10 @@ class Decay:
     @property
     def replayable(self) -> bool:
         return self.bonus.replayable
+
+    @property
+    def may_be_negative(self) -> bool:
+        return may_be_negative(self.bonus)
 
     def factor(self, env_steps: jax.Array) -> jax.Array:
         """Return the factor [] once `env_steps` (int32 []) have been scored."""

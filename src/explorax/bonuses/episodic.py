@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from explorax.bonuses.combine import may_be_negative
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree, replace
@@ -57,6 +58,10 @@ class Episodic:
     @property
     def replayable(self) -> bool:
         return False
+
+    @property
+    def may_be_negative(self) -> bool:
+        return may_be_negative(self.bonus)
 
     def init(self, key: Key, spec: Spec) -> EpisodicState:
         size = math.prod(spec.obs.shape)

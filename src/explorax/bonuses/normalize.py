@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from explorax.bonuses.combine import refuse_negative
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
@@ -28,8 +29,8 @@ class MedianRatio:
     `kl_previous`). A rollout whose median is zero (nothing learnt yet, nothing paid) is not
     counted, and pays zero while there is nothing to divide by. Constant factors of the bonus
     (VIME's λ², its ½) cancel, and so would a `Scale` inside; a `Decay` inside would cancel while it
-    lasts. Put them outside: Scale(MedianRatio(VIME()), 1e-4). Not for what may be negative, such as
-    Surprise: take RunningStd(..., center=True). Only the median is near 1: where most
+    lasts. Put them outside: Scale(MedianRatio(VIME()), 1e-4). What may be negative, such as
+    Surprise, is refused: take RunningStd(..., center=True). Only the median is near 1: where most
     transitions have become alike, the others are paid many times that (`Clip` bounds it).
     """
 
@@ -39,6 +40,7 @@ class MedianRatio:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.window >= 1, self, "window", "at least 1")
+        refuse_negative(self, self.bonus)
 
     @property
     def replayable(self) -> bool:
@@ -78,7 +80,7 @@ class RunningMean:
 
     m ← decay · m + (1 − decay) · mean(rollout), with the weight of the zero start divided out
     (as in Adam). The rollout under way is counted first; one that pays nothing is not counted.
-    Not for what may be negative, such as Surprise: take RunningStd(..., center=True).
+    What may be negative, such as Surprise, is refused: take RunningStd(..., center=True).
     """
 
     bonus: Bonus  # what is normalised
@@ -87,6 +89,7 @@ class RunningMean:
     def __post_init__(self) -> None:
         check_types(self)
         require(0 <= self.decay < 1, self, "decay", "at least 0 and below 1")
+        refuse_negative(self, self.bonus)
 
     @property
     def replayable(self) -> bool:

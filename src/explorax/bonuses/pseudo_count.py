@@ -1,7 +1,7 @@
 """Counts generalised by a density model: how much the model gains from seeing a state again."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from explorax.core.errors import require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree
 from explorax.core.settings import check_types
-from explorax.densities import CTS
+from explorax.densities.choice import density_for, density_of
 from explorax.densities.density import Density, Recoding
 from explorax.ops import median as order
 
@@ -53,9 +53,13 @@ class PseudoCount:
     open, and it is the n − 1 rows seen before, which all were s'. Rows count in time order, the
     environments of one step in theirs. Where an episode begins is not counted. A replayed row is
     paid by the density as it is now, changing nothing.
+
+    Without a `density` the observations decide: one-hot codes of which there are at most a million
+    are counted exactly, images [H, W], [H, W, C] or [C, H, W] get context trees, all else, vectors
+    and larger codes, independent factors.
     """
 
-    density: Density = field(default=CTS())  # or Factored(), or Empirical() of one-hot codes
+    density: Density | None = None  # None: Empirical(), CTS() or Factored(), as fits
     beta: float = 0.05  # β, a tenth of what a first visit is paid
     form: str = "count"  # or "gain"
     gain_scale: float = 0.1  # c, of form="gain"
@@ -73,8 +77,8 @@ class PseudoCount:
 
         Raises Incompatible where the density cannot model the observations.
         """
-        density = self.density.init(key, spec)
-        return PseudoCountState(density, jnp.int32(0), _nothing_to_say())
+        density = density_for(spec.obs) if self.density is None else self.density
+        return PseudoCountState(density.init(key, spec), jnp.int32(0), _nothing_to_say())
 
     def score(
         self, state: PseudoCountState, key: Key, rollout: Rollout
@@ -82,7 +86,7 @@ class PseudoCount:
         """Return (bonus [T, E], state whose density has learnt from these rows)."""
         lead = rollout.reward.shape
         rows = rollout.next_obs.reshape(-1, *rollout.next_obs.shape[len(lead) :])
-        found, density = self.density.observe(state.density, rows)
+        found, density = self._density(state).observe(state.density, rows)
         seen = state.observed + 1 + jnp.arange(rows.shape[0], dtype=jnp.int32)
         counts = self.counts(found, seen)
         after = PseudoCountState(density, seen[-1], _metrics(found, counts))
@@ -100,9 +104,12 @@ class PseudoCount:
 
     def rescore(self, state: PseudoCountState, key: Key, rows: Rollout) -> jax.Array:
         """Return the bonus [N] by the density as it is."""
-        found = self.density.recode(state.density, rows.next_obs)
+        found = self._density(state).recode(state.density, rows.next_obs)
         seen = jnp.broadcast_to(state.observed + 1, rows.reward.shape)
         return self._payment(self.counts(found, seen))
+
+    def _density(self, state: PseudoCountState) -> Density:
+        return density_of(state.density) if self.density is None else self.density
 
     def counts(self, found: Recoding, seen: Int[Array, " N"]) -> Float[Array, " N"]:
         """Return N̂, float32 [N] in 0 .. 10⁹, of rows of which `seen` are the rows until then, each

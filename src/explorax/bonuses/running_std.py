@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from explorax.bonuses.combine import may_be_negative
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
@@ -44,6 +45,10 @@ class RunningStd:
     @property
     def replayable(self) -> bool:
         return self.bonus.replayable
+
+    @property
+    def may_be_negative(self) -> bool:
+        return self.center or may_be_negative(self.bonus)
 
     def init(self, key: Key, spec: Spec) -> State:
         nothing = moments.empty(())

@@ -9,6 +9,7 @@ from functools import reduce
 
 import jax
 
+from explorax.bonuses.combine import may_be_negative
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.settings import check_types
@@ -31,6 +32,10 @@ class _Several(ABC):
     @property
     def replayable(self) -> bool:
         return all(bonus.replayable for bonus in self.bonuses)
+
+    @property
+    def may_be_negative(self) -> bool:
+        return any(map(may_be_negative, self.bonuses))
 
     def _keys(self, key: Key) -> list[Key]:
         # The first part keeps the key itself, so that Sum((b,)) pays exactly what b pays.

@@ -81,6 +81,8 @@ class Surprise:
     pool_size: int = 100_000  # transitions, first in first out
     clip: float = 10.0  # of inputs and targets, in deviations
 
+    may_be_negative = True  # of the likely, and of what has become less likely
+
     def __post_init__(self) -> None:
         check_types(self)
         require(self.form in FORMS, self, "form", f"one of {FORMS}")

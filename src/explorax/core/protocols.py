@@ -203,7 +203,11 @@ class Env(Protocol):
 
 
 class Bonus(Protocol):
-    """An intrinsic reward."""
+    """An intrinsic reward.
+
+    Optional: `may_be_negative = True` where it may pay less than 0. Normalisers that divide by what
+    is usual refuse it then.
+    """
 
     @property
     def replayable(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from explorax.checking import check_foreign
 from explorax.core import jax_settings
 from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.envs import suite
@@ -91,6 +92,7 @@ def train(
                 shown.note(told)
             shown.note(f"Nothing to do: {directory.path} is finished.")
             return directory.path
+        check_foreign(environment, config.agent, config.bonus)
         driver = make_driver(config, environment)
         taken = None
         begins = overwrite or not saved_in(directory.checkpoints)

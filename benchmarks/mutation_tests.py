@@ -36,7 +36,8 @@ TESTS: dict[str, Steps] = {
                            ["tests/adapters/test_adapter_wiring.py"],
                            ["tests/adapters/test_adapter_spaces.py"]],
     "ops/returns.py": [["tests/ops/test_returns.py"], ["tests/numerics/test_retrace.py"]],
-    "ops/replay.py": [["tests/ops/test_replay.py"]],
+    "ops/replay.py": [["tests/ops/test_replay.py"],
+                      ["tests/auxiliaries/test_auxiliaries.py", "-k", "skewed"]],
     **_of("agents", {
         "a2c": _agent("A2C", "test_actor_critic"),
         "action_values": _agent("MPO or SoftQ", "test_mpo"),

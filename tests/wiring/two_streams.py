@@ -5,8 +5,9 @@ reward with bonus, for their sum, and for the streams exchanged: nothing can be 
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -124,14 +125,14 @@ class Paying:
 @pytree
 class Amounts:
     live: Any  # float32 [2], of `score`
-    again: Any  # float32 [2], of `rescore`
+    again: Any  # float32 [2], of `rescore`; NaN: old rows keep what they were paid
 
 
 @dataclass(frozen=True)
 class PaysStreams:
     """The bonus that pays amounts of both streams: new rows one, old rows another."""
 
-    replayable: bool = True
+    replayable = True
 
     def init(self, key: Any, spec: Spec) -> Amounts:
         return Amounts(jnp.zeros(2), jnp.zeros(2))
@@ -143,9 +144,8 @@ class PaysStreams:
         return state, {}
 
     def rescore(self, state: Amounts, key: Any, rows: Any) -> Any:
-        if not self.replayable:
-            return rows.bonus
-        return paid(state.again, rows.next_obs, rows.reward)
+        again = paid(state.again, rows.next_obs, rows.reward)
+        return jnp.where(jnp.isnan(state.again).any(), rows.bonus, again)
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,10 @@ class Pay:
 
     reward: tuple[float, float]
     live: tuple[float, float] = (0.0, 0.0)  # the bonus of new rows
-    again: tuple[float, float] | None = None  # of replayed rows; None: the same
+    again: tuple[float, float] = (math.nan, math.nan)  # of replayed rows; NaN: the same
 
     def given_to(self, training: loop.Training) -> loop.Training:
-        again = self.live if self.again is None else self.again
-        bonus = Amounts(jnp.asarray(self.live), jnp.asarray(again))
+        bonus = Amounts(jnp.asarray(self.live), jnp.asarray(self.again))
         env = replace(training.actor.env, amounts=jnp.asarray(self.reward))
         return replace(
             training,
@@ -190,9 +189,10 @@ class Passing:
         return self.agent.learn(state, key, rollout, rescore)
 
 
-@cache
-def programs(env: Any, agent: Any, bonus: Any, iterations: int) -> tuple[Any, Any]:
+@lru_cache(maxsize=2)  # each holds tens of megabytes
+def programs(env: Any, agent: Any, iterations: int) -> tuple[Any, Any]:
     """Return (start, chunk on the device), compiled."""
+    bonus = PaysStreams()
     start = jax.jit(partial(loop.start, env, agent, bonus))
     return start, jax.jit(partial(loop.chunk_on_device, env, agent, bonus, iterations))
 

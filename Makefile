@@ -9,11 +9,13 @@ UV := uv==0.13.8
 RLLTE := rllte-core==1.0.1
 RLLTE_STAMP := .venv-rllte/.installed
 SB3_STAMP := .venv-sb3/.installed
+RLAX_STAMP := .venv-rlax/.installed
+MUTATION_STAMP := .venv-mutation/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install owner demo test test-slow test-ci test-sb3 lint format types layers check docs site \
-  bench bench-bonuses bench-control bench-partial lock clean
+.PHONY: help install owner demo test test-slow test-ci test-sb3 test-rlax mutation lint format types \
+  layers check docs site bench bench-bonuses bench-control bench-partial lock clean
 
 help:  ## list the targets
 	@echo "explorax: make <target>"
@@ -135,6 +137,26 @@ $(SB3_STAMP): benchmarks/requirements-sb3.txt requirements.txt pyproject.toml | 
 test-sb3: $(SB3_STAMP)  ## the adapters in trainers of others, which this installs, and the examples of it
 	.venv-sb3/bin/python -m pytest tests_sb3 $(TEST_ARGS)
 
+RLAX_PIP := .venv-rlax/bin/python -m pip install --quiet --disable-pip-version-check
+$(RLAX_STAMP): benchmarks/requirements-rlax.txt requirements.txt pyproject.toml | $(STAMP)
+	@echo "Installing rlax and explorax into .venv-rlax, a minute ..."
+	@$(BIN)/python -m venv --clear .venv-rlax
+	@$(RLAX_PIP) --only-binary :all: --require-hashes --requirement requirements.txt
+	@$(RLAX_PIP) --requirement benchmarks/requirements-rlax.txt
+	@$(RLAX_PIP) --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+test-rlax: $(RLAX_STAMP)  ## returns, Retrace and MPO against those of rlax, which this installs
+	.venv-rlax/bin/python -m pytest tests_rlax $(TEST_ARGS)
+
+$(MUTATION_STAMP): benchmarks/requirements-mutation.txt | $(STAMP)
+	@$(BIN)/python -m venv --clear .venv-mutation
+	@.venv-mutation/bin/python -m pip install --quiet --requirement benchmarks/requirements-mutation.txt
+	@touch $@
+
+mutation: $(MUTATION_STAMP)  ## mutants of what trains: which do the tests notice? An hour or two
+	.venv-mutation/bin/python benchmarks/mutation.py --python $(BIN)/python $(MUTATION_ARGS)
+
 bench-partial: $(SB3_STAMP)  ## measure env steps/s with a memory and of PPO, beside Stable-Baselines3, which this installs
 	$(BIN)/python benchmarks/partial_speed.py
 
@@ -152,4 +174,4 @@ lock:  ## compile the requirements anew; newer versions: make lock UPGRADE=--upg
 
 clean:  ## remove the environments and every cache
 	rm -rf .venv .venv-* .pytest_cache .ruff_cache .import_linter_cache dist site docs/api
-	find src tests tests_sb3 benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tests_sb3 tests_rlax benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The ring against Python's deque."""
 
 from collections import deque
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +98,20 @@ def test_a_ring_that_is_empty_or_shorter_than_a_window_gives_zeros():
     one = add(ring, rows(7, 1, 2))
     number = np.asarray(sample_windows(one, key, 8, 3)["n"])
     assert set(number[:, 0].tolist()) <= {7, 1007} and not number[:, 1:].any()
+
+
+@pytest.mark.parametrize("hits", [True, False])
+def test_half_of_the_skewed_draws_are_of_the_one_window_that_is_unlike_the_others(hits):
+    """Row 4 follows no other; the window that ends unlike all others is that of rows 2 and 3."""
+    ring = add(replay.empty(row(1), 20), rows(0, 12, 1))
+    number = np.asarray(ring.data["n"])
+    hit, joined = jnp.asarray((number == 3) == hits), jnp.asarray(number != 4)
+    draw = jax.jit(partial(replay.sample_skewed, batch_size=400, length=2))
+    drawn, known = draw(ring, jax.random.key(0), hit=hit, joined=joined)
+    assert known.all()
+    first = np.asarray(drawn["n"])[0]
+    assert set(first.tolist()) == {0, 1, 2, 4, 5, 6, 7, 8, 9, 10}
+    assert abs((first == 2).mean() - 0.5) < 0.1
 
 
 def test_seeds_under_vmap_agree_with_each_alone():

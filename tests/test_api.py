@@ -93,7 +93,11 @@ def test_training_gives_a_result_that_load_finds_again(tmp_path: Path) -> None:
     assert set(result.frame["seed"]) == {0, 1}
     assert ex.load(result.directory).frame.equals(result.frame)
 
-    with pytest.raises(RunDirectoryError, match="finished run"):
+    before = (result.directory / "meta.json").read_bytes()
+    assert ex.train(*parts, seeds=2, root=tmp_path, **SMALL) == result
+    assert (result.directory / "meta.json").read_bytes() == before
+    (result.directory / "DONE").unlink()
+    with pytest.raises(RunDirectoryError, match="resume=True continues it, overwrite=True del"):
         ex.train(*parts, seeds=2, root=tmp_path, **SMALL)
     again = ex.train(*parts, seeds=2, root=tmp_path, overwrite=True, **SMALL)
     assert again.frame.equals(result.frame)

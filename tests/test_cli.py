@@ -150,16 +150,14 @@ def test_an_error_of_ours_that_nobody_expected_keeps_its_traceback(
         program._guarded(broken)
 
 
-def test_train_leaves_a_finished_run_and_says_where(
+def test_train_keeps_a_finished_run_and_says_where(
     runs: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (run / "DONE").exists()
     again = ("train", "--env", "mountain_car", *SMALL, "--root", str(runs))
-    message = failure(capsys, *again)
-    assert "--resume" in message and "--overwrite" in message
-    assert main([*again, "--resume"]) == 0
-    assert main(["train", "--resume", str(run)]) == 0
-    assert "Nothing to do" in capsys.readouterr().out
+    for arguments in (again, (*again, "--resume"), ("train", "--resume", str(run))):
+        assert main(arguments) == 0
+        assert f"Finished before, kept: {run}" in capsys.readouterr().out
 
 
 def test_train_may_start_from_another_run(

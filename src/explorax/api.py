@@ -60,9 +60,9 @@ def train(
     seed: the first seed's number. init_from: the directory of a run of the same class of agent;
     seed n starts with the networks, moments and tables that seed n there learned last (or with
     those of a checkpoint in its directory, if that is given). root: where the run directory is
-    made; a run that is there is never overwritten silently: `resume=True` goes on with it,
-    `overwrite=True` starts again. on_divergence: "stop" the run when a number of any seed is no
-    longer finite, with all saved, or "note" it and go on.
+    made; a finished run of the same configuration is returned as it is, an unfinished one goes on
+    with `resume=True`, and `overwrite=True` starts again. on_divergence: "stop" the run when a
+    number of any seed is no longer finite, with all saved, or "note" it and go on.
     workers, step_limit_s, restarts: of environments of Gymnasium, the processes that step them, the
     seconds that one's step may take there, and how often each may be restarted after a fault.
     stale: with `resume`, of a run that came from other code, explorax's or of your own classes:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from explorax.core.arguments import argument
 from explorax.core.errors import ExploraxError, RunDirectoryError
 
 _CURE = "Free space or mend the permissions there, or choose another place."
@@ -40,7 +41,7 @@ def check_is_utf_8(path: Path) -> None:
         raise RunDirectoryError(
             f"{path}: checkpoints can only lie where the path is UTF-8, and in this locale, whose "
             f"encoding is {sys.getfilesystemencoding()}, these bytes are not. Set PYTHONUTF8=1 or "
-            "LC_ALL=C.UTF-8, or choose a place whose path is ASCII with --root."
+            f"LC_ALL=C.UTF-8, or choose a place whose path is ASCII: {argument('root', 'DIR')}."
         )
 
 

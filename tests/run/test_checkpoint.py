@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_says_what_and_what_to_do(
     with pytest.raises(CheckpointError) as caught:
         restore(root)
     message = str(caught.value)
-    assert said in message and "chunk_000010" in message and "--overwrite" in message
+    assert said in message and "chunk_000010" in message and "overwrite=True" in message
     if "is damaged" in message:
         assert "Delete it to continue from chunk_000004" in message
         shutil.rmtree(root / "chunk_000010")

@@ -213,7 +213,7 @@ def test_a_comparison_stops_keeps_or_trains_again(tmp_path: Path, own: Any) -> N
         run_all([other, own_one, ours], root)
     told = str(stop.value)
     assert changed in told and str(path) in told and str(untouched) not in told
-    assert "--stale keep" in told and "--stale retrain" in told and "stale='keep'" in told
+    assert "stale='keep' takes" in told and "stale='retrain' deletes" in told
     assert not other.directory(root).exists()  # nothing was trained
 
     said: list[str] = []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from toys import Novelty, Wanderer
 
+from explorax.core.arguments import on_command_line
 from explorax.core.errors import CheckpointError, RunDirectoryError
 from explorax.run.config import RunConfig
 from explorax.run.directory import RunDirectory, write_text
@@ -32,21 +33,27 @@ def test_a_fresh_place_is_free_and_the_configuration_reads_back(tmp_path: Path) 
     assert directory.read_config((Wanderer, Novelty)) == CONFIG
 
 
-@pytest.mark.parametrize("done", [False, True])
-def test_what_is_there_is_not_overwritten_silently(made: RunDirectory, done: bool) -> None:
-    if done:
-        made.write_done("")
+def test_what_is_there_is_not_overwritten_silently(made: RunDirectory) -> None:
     with pytest.raises(RunDirectoryError) as caught:
         made.check_free(CONFIG, resume=False, overwrite=False)
     message = str(caught.value)
     assert str(made.path) in message
-    assert ("an unfinished run" not in message) == done
-    for way in ("--resume", "--overwrite", "--root"):
+    for way in ("resume=True", "overwrite=True", "root="):
         assert way in message
+    with (
+        on_command_line(),
+        pytest.raises(RunDirectoryError, match="--resume .* --overwrite .* --r"),
+    ):
+        made.check_free(CONFIG, resume=False, overwrite=False)
     made.check_free(CONFIG, resume=True, overwrite=False)
     made.check_free(CONFIG, resume=False, overwrite=True)
     with pytest.raises(RunDirectoryError, match="give one"):
         made.check_free(CONFIG, resume=True, overwrite=True)
+    made.write_done("")
+    made.check_free(CONFIG, resume=False, overwrite=False)
+    made.config.unlink()
+    with pytest.raises(RunDirectoryError, match="an unfinished run"):
+        made.check_free(CONFIG, resume=False, overwrite=False)
 
 
 def test_another_experiment_is_not_resumed(made: RunDirectory) -> None:
@@ -89,7 +96,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_where(
     with pytest.raises(RunDirectoryError) as caught:
         write_text(path, "new")
     message = str(caught.value)
-    assert f"Cannot write {path}: No space left on device" in message and "--resume" in message
+    assert f"Cannot write {path}: No space left on device" in message and "resume=True" in message
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["meta.json"]
 

@@ -216,7 +216,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_resumes_to_the_byte(
             train(CONFIG, tmp_path, **ENV)
     path = CONFIG.directory(tmp_path)
     assert caught.value.exit_code == 130 and caught.value.path == path
-    assert f"explorax train --resume {path}" in str(caught.value)
+    assert "the call that began it, with resume=True" in str(caught.value)
     assert "80 env steps per seed" in str(caught.value)
     assert "Stopping after the rollouts under way" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
@@ -259,7 +259,7 @@ def test_ctrl_c_during_the_film_ends_what_would_come_next(
 
 def test_another_seeds_run_is_said_to_be_one(whole: Path) -> None:
     other = RunConfig(**{**vars(CONFIG), "seed": 7})
-    with pytest.raises(RunDirectoryError, match=r"another experiment .*Give --seed 3 to continue"):
+    with pytest.raises(RunDirectoryError, match=r"another experiment .*Give seed=3 to continue"):
         train(other, whole.parents[2], **ENV)
 
 
@@ -297,7 +297,7 @@ def test_a_full_disk_names_the_file_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        with pytest.raises(RunDirectoryError, match=r"Cannot write .*No space left.*--resume"):
+        with pytest.raises(RunDirectoryError, match=r"Cannot write .*No space left.*resume=True"):
             train(CONFIG, tmp_path, checkpoint_seconds=0.0, **ENV)
     path = train(CONFIG, tmp_path, resume=True, **ENV)
     assert_same_run(path, whole, walk_env())

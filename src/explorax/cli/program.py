@@ -118,10 +118,12 @@ def _with_homes(options: Any) -> Any:
 def _guarded(action: Callable[[], None]) -> int:
     """Return the exit status of `action`, its expected errors told in one clean message."""
     from explorax.cli.options import Usage
+    from explorax.core.arguments import on_command_line
     from explorax.core.errors import ExploraxError
 
     try:
-        action()
+        with on_command_line():
+            action()
         sys.stdout.flush()
     except Usage as error:
         return _complain(error, 2)

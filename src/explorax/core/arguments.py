@@ -1,6 +1,6 @@
 """How a message names an argument: as Python does, or as the command line does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -34,8 +34,19 @@ def argument(name: str, value: object = None) -> str:
     return f"{name}={value}" if isinstance(value, int) else f"{name}={str(value)!r}"
 
 
-def resuming(directory: object) -> str:
-    """Return how to go on with the run in `directory`: a command, or what to call."""
+def argument_of_each(name: str, values: Sequence[str]) -> str:
+    """Return `--trust a --trust b` on the command line and `trust=('a', 'b')` in Python."""
     if _on_command_line.get():
-        return f"explorax train --resume {directory}"
+        return " ".join(argument(name, value) for value in values)
+    return f"{name}={tuple(values)!r}"
+
+
+def resuming(directory: object, trust: Iterable[str] = ()) -> str:
+    """Return how to go on with the run in `directory`: a command, or what to call.
+
+    trust: the modules that reading its configuration would import.
+    """
+    if _on_command_line.get():
+        trusted = "".join(f" --trust {module}" for module in trust)
+        return f"explorax train --resume {directory}{trusted}"
     return "the call that began it, with resume=True"

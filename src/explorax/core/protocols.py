@@ -242,7 +242,7 @@ class Agent(Protocol):
     """A learning algorithm.
 
     Optional: `hands_on`, a tuple of names of fields of its state ("params", or "critic.params" for
-    a field of a field), says what another run of the same class may start from (`--init-from`):
+    a field of a field), says what another run of the same class may start from (`init_from`):
     networks, targets, moments, tables, multipliers; not what belongs to the old task, such as the
     replay, counters of steps and optimisers' moments. Without it the agent refuses to be handed on.
     """

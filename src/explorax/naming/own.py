@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable
 from types import ModuleType
 from typing import Any
 
+from explorax.core.arguments import argument_of_each
 from explorax.core.errors import Incompatible, InvalidSetting, UnknownName, did_you_mean
 from explorax.naming.grammar import not_importable
 from explorax.naming.importing import user_module
@@ -27,12 +28,11 @@ def check_trust(modules: Iterable[str], trust: Container[str]) -> None:
     """Raise InvalidSetting where one of the modules, and the packages around it, is not trusted."""
     lacking = [module for module in modules if not _trusted(module, trust)]
     if lacking:
-        flags = " ".join(f"--trust {module}" for module in lacking)
-        names = ", ".join(map(repr, lacking))
+        trusted = argument_of_each("trust", lacking)
         raise InvalidSetting(
             f"Reading this would import {', '.join(lacking)}, and importing a module runs its "
-            f"code; what a file names is not imported by itself. If you know it, add {flags} "
-            f"(in Python: trust=({names},))."
+            f"code; what a file names is not imported by itself. If you know it, add "
+            f"{trusted}."
         )
 
 

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from explorax.core import leaves
+from explorax.core.arguments import argument
 from explorax.core.errors import CheckpointError
 from explorax.files import check_is_utf_8
 from explorax.run.directory import write_text, writing
@@ -113,7 +114,7 @@ def read_header(path: Path, digest: str, seed: int) -> Header:
         raise CheckpointError(
             f"{header.path} is of another experiment (digest {header.digest[:8]}, first seed "
             f"{header.seed}; this one is {digest[:8]}, first seed {seed}). Continue with the "
-            f"configuration that wrote it, or start again with --overwrite."
+            f"configuration that wrote it, or start again with {argument('overwrite')}."
         )
     return header
 
@@ -208,7 +209,7 @@ def _check_leaves(header: Header, wanted: list[tuple[Any, Any]], whole: bool) ->
         raise CheckpointError(
             f"{header.path} does not fit this agent, bonus and environment ({odd[0]}). It was "
             f"probably written by another version of explorax: use that version (meta.json names "
-            f"it), or start again with --overwrite."
+            f"it), or start again with {argument('overwrite')}."
         )
     return [leaf[0] for leaf in here]
 
@@ -239,7 +240,8 @@ def _damaged(path: Path, what: str) -> CheckpointError:
     others = [other.name for other in saved_in(path.parent) if other != path]
     cure = f"Delete it to continue from {others[-1]}" if others else "Restore it from a backup"
     return CheckpointError(
-        f"The checkpoint {path} is damaged: {what}. {cure}, or start again with --overwrite."
+        f"The checkpoint {path} is damaged: {what}. {cure}, or start again with "
+        f"{argument('overwrite')}."
     )
 
 
@@ -268,7 +270,7 @@ def _read_header(path: Path) -> Header:
         version = record.get("format") if isinstance(record, Mapping) else None
         raise CheckpointError(
             f"{path} has format {version!r}; this version of explorax reads format {FORMAT}. Use "
-            f"the version that wrote it, or start again with --overwrite."
+            f"the version that wrote it, or start again with {argument('overwrite')}."
         )
     fields = {"digest": str, "seed": int, "chunk": int, "iteration": int, "metrics_bytes": int}
     fields |= {"leaves": list, "files": dict}

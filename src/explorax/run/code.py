@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from explorax._version import __version__
+from explorax.core.arguments import argument
 from explorax.core.errors import InvalidSetting, RunDirectoryError
 from explorax.run.checkpoint import saved_in
 from explorax.run.config import RunConfig
@@ -129,9 +130,9 @@ def stopped(changes: Mapping[Path, Sequence[str]]) -> RunDirectoryError:
     return RunDirectoryError(
         f"Nothing was trained: {number} there came from other code than there is now.\n"
         f"{listed}\n"
-        f"Three ways on: --stale keep takes them as they are and says so, --stale retrain deletes "
-        f"them and trains them again, --root DIR writes elsewhere (in Python stale='keep', "
-        f"stale='retrain', root=...)."
+        f"Three ways on: {argument('stale', 'keep')} takes them as they are and says so, "
+        f"{argument('stale', 'retrain')} deletes them and trains them again, "
+        f"{argument('root', 'DIR')} writes elsewhere."
     )
 
 

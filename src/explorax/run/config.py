@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from explorax.core import jax_settings
+from explorax.core.arguments import resuming
 from explorax.core.errors import InvalidSetting, require, unknown_name
 from explorax.core.protocols import Spec
 from explorax.core.settings import check_types
@@ -25,7 +26,7 @@ _LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Origin:
-    """The checkpoint that a run starts from (`--init-from`)."""
+    """The checkpoint that a run starts from (`init_from`)."""
 
     run: str  # its run directory; a relative one is under the root of the run that starts
     env: str
@@ -123,12 +124,12 @@ class RunConfig:
         return Path(root) / safe_name(self.env) / safe_name(parts) / self.digest[:8]
 
     def continuing(self, path: Path) -> str:
-        """Return the command that goes on with the run in `path`, or what to do in place of it."""
+        """Return how to go on with the run in `path`."""
         texts = (self.env, expression(self.agent), expression(self.bonus))
         if any(remade_by_hand(text) for text in texts):
-            return "ex.train(..., resume=True) with the same objects, in Python"
+            return "in Python, the call that began it, with resume=True and the same objects"
         trusted = dict.fromkeys(module for text in texts for module in modules(text))
-        return f"explorax train --resume {path}{''.join(f' --trust {each}' for each in trusted)}"
+        return resuming(path, trusted)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, with agent and bonus as constructor text.

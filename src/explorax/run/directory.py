@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from explorax import files
+from explorax.core.arguments import argument
 from explorax.core.errors import ExploraxError, RunDirectoryError
 from explorax.run.config import RunConfig
 
@@ -22,25 +23,26 @@ _LOCK = ".lock"
 _OURS = (CONFIG, META, METRICS, MAPS, PATHS, DONE, CHECKPOINTS, FILMS, TENSORBOARD, PLOTS)
 
 
-_CURE = (
-    "Free space or mend the permissions there and continue with --resume, or choose another place "
-    "with --root."
-)
+def _cure() -> str:
+    return (
+        f"Free space or mend the permissions there and continue with {argument('resume')}, or "
+        f"choose another place with {argument('root', 'DIR')}."
+    )
 
 
 def writing(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn the operating system's complaint about `path` into a RunDirectoryError with a cure."""
-    return files.writing(path, _CURE)
+    return files.writing(path, _cure())
 
 
 def write_atomically(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Let `fill` write a file of a run that is there as a whole or not at all."""
-    files.write_atomically(path, fill, _CURE)
+    files.write_atomically(path, fill, _cure())
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a run's file of text that is there as a whole or not at all."""
-    files.write_text(path, text, _CURE)
+    files.write_text(path, text, _cure())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -137,9 +139,15 @@ class RunDirectory:
         write_text(self.path / DONE, text + "\n")
 
     def check_free(self, config: RunConfig, resume: bool, overwrite: bool) -> None:
-        """Raise RunDirectoryError where training here would destroy or mix up what is there."""
+        """Raise RunDirectoryError where training here would destroy or mix up what is there.
+
+        A finished run of the same configuration is the result of it.
+        """
         if resume and overwrite:
-            raise RunDirectoryError("--resume continues a run, --overwrite deletes it: give one.")
+            raise RunDirectoryError(
+                f"{argument('resume')} continues a run, {argument('overwrite')} deletes it: "
+                "give one."
+            )
         files.check_is_utf_8(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is in the way: it is no directory. Move it away.")
@@ -148,12 +156,11 @@ class RunDirectory:
             return
         if self.config.exists():
             self._check_same(config)
-        if not resume:
-            state = "a finished run" if self.done else "an unfinished run"
+        if not resume and not (self.done and self.config.exists()):
             raise RunDirectoryError(
-                f"{self.path} holds {state} of this configuration. Three ways on: --resume "
-                f"continues it, --overwrite deletes it and starts again, --root DIR writes "
-                f"elsewhere."
+                f"{self.path} holds an unfinished run of this configuration. Three ways on: "
+                f"{argument('resume')} continues it, {argument('overwrite')} deletes it and starts "
+                f"again, {argument('root', 'DIR')} writes elsewhere."
             )
 
     def _check_same(self, config: RunConfig) -> None:
@@ -163,13 +170,15 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(
                 f"{self.config} cannot be read ({type(error).__name__}: {error}), so the run "
-                f"cannot be continued. --overwrite starts again, --root DIR writes elsewhere."
+                f"cannot be continued. {argument('overwrite')} starts again, "
+                f"{argument('root', 'DIR')} writes elsewhere."
             ) from None
         if (digest, seed) != (config.digest, config.seed):
             raise RunDirectoryError(
                 f"{self.path} holds another experiment (digest {digest[:8]}, first seed {seed}; "
-                f"wanted {config.digest[:8]}, first seed {config.seed}). Give --seed {seed} to "
-                f"continue that one, or --root DIR to write elsewhere."
+                f"wanted {config.digest[:8]}, first seed {config.seed}). Give "
+                f"{argument('seed', seed)} to continue that one, or {argument('root', 'DIR')} to "
+                f"write elsewhere."
             )
 
     def clear(self) -> None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from explorax import host_loop, loop
+from explorax.core.arguments import argument
 from explorax.core.errors import CheckpointError
 from explorax.core.keys import key_of
 from explorax.core.protocols import Env, Rollout, View
@@ -321,7 +322,7 @@ def _check_history(saved: Mapping[str, Any], told: Mapping[str, Any], rows: bool
             f"The checkpoint's metrics of the chunk under way, {', '.join(sorted(saved))}, are not "
             f"those that are told here, {', '.join(sorted(told))}. It was probably written by "
             f"another version of explorax: use that version (meta.json names it), or start again "
-            f"with --overwrite."
+            f"with {argument('overwrite')}."
         )
 
 

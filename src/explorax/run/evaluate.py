@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.arguments import argument
 from explorax.core.errors import CheckpointError, InvalidSetting
 from explorax.core.keys import key_of
 from explorax.core.protocols import Agent, Env, Percept
@@ -94,7 +95,7 @@ def restore_learner(directory: RunDirectory, config: RunConfig, env: Env) -> Any
     if header is None:
         raise CheckpointError(
             f"{directory.path} has no checkpoint yet: it was stopped before the first. Train it "
-            f"with --resume."
+            f"with {argument('resume')}."
         )
     driver = make_driver(config, env)
     saved = checkpoint.restore(header, {"training": driver.template}, whole=False)

@@ -53,7 +53,7 @@ def train(
     """Return the run directory, after training every seed of `config`.
 
     resume: continue what is there, to the byte as if it had never stopped where the environment is
-    in JAX; starts from the beginning where there is nothing, and does nothing where all is done.
+    in JAX; starts from the beginning where there is nothing. A finished run is kept.
     overwrite: delete what is there. env: the environment or task itself, where its name is not in
     the catalogue. checkpoint_seconds: the least time between two checkpoints. on_divergence: what
     to do when a number of any seed is no longer finite, "stop", with all saved, or "note" it and go
@@ -76,6 +76,7 @@ def train(
     root = user_path(root)
     directory = RunDirectory(config.directory(root) if place is None else place)
     directory.check_free(config, resume, overwrite)
+    resume = resume or (directory.done and not overwrite)
     environment = suite.make(config.env if env is None else env, config.num_envs)
     environment = suite.supervised(environment, supervision)
     near = root if place is None else place.parents[2]
@@ -90,7 +91,7 @@ def train(
             if told:
                 directory.add_note(told)
                 shown.note(told)
-            shown.note(f"Nothing to do: {directory.path} is finished.")
+            shown.note(f"Finished before, kept: {directory.path}")
             return directory.path
         check_foreign(environment, config.agent, config.bonus)
         driver = make_driver(config, environment)

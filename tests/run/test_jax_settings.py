@@ -168,6 +168,7 @@ def test_every_seed_becomes_a_key_in_one_place() -> None:
 
 TELLING = {
     "jax_default_matmul_precision": "float32",
+    "jax_disable_most_optimizations": True,
     "jax_high_dynamic_range_gumbel": True,
     "jax_random_seed_offset": 5,
     "jax_softmax_custom_jvp": True,

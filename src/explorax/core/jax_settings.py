@@ -23,6 +23,7 @@ _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Which change numbers, with JAX's defaults. JAX_DEFAULT_PRNG_IMPL is none of them: `core.keys`.
 _TELLING = {
     "jax_default_matmul_precision": None,
+    "jax_disable_most_optimizations": False,
     "jax_high_dynamic_range_gumbel": False,
     "jax_random_seed_offset": 0,
     "jax_softmax_custom_jvp": False,

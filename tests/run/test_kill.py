@@ -105,10 +105,12 @@ def assert_same(case: Case, root: Path, whole: Path) -> None:
 
 
 def names(path: Path) -> set[str]:
-    """Return what lies in a run directory but for the arrays' files, which orbax names."""
-    return {
-        each.relative_to(path).as_posix() for each in path.rglob("*") if "state" not in each.parts
-    }
+    """Return what lies in a run directory, but for the arrays' files, which orbax names, and
+    whichever seed was filmed: other episodes may make another one the typical one."""
+    there = [each.relative_to(path) for each in path.rglob("*") if "state" not in each.parts]
+    films = [each.name for each in there if each.suffix == ".gif"]
+    assert len(films) == 1
+    return {each.as_posix() for each in there} - {f"films/{films[0]}"}
 
 
 def final_arrays(case: Case, path: Path) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ with which parts of explorax end in a traceback; `deviating` are those that chan
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import jax
 
@@ -23,6 +24,7 @@ _GUARDS = ("", "_host_to_device", "_device_to_host", "_device_to_device")
 # Which change numbers, with JAX's defaults. JAX_DEFAULT_PRNG_IMPL is none of them: `core.keys`.
 _TELLING = {
     "jax_default_matmul_precision": None,
+    "jax_disable_most_optimizations": False,
     "jax_high_dynamic_range_gumbel": False,
     "jax_random_seed_offset": 0,
     "jax_softmax_custom_jvp": False,
@@ -34,15 +36,15 @@ _TELLING = {
 def check() -> None:
     """Raise InvalidSetting where JAX is set in a way that cannot work, or lacks the device."""
     for name, reason in _REFUSED.items():
-        if getattr(jax.config, name, False):
+        if value_of(name):
             raise InvalidSetting(
                 f"{name.upper()} is set: {reason}, and explorax does not work with it. Unset it in "
                 f'the environment, or jax.config.update("{name}", False).'
             )
     for name in (f"jax_transfer_guard{way}" for way in _GUARDS):
-        if str(getattr(jax.config, name, None)).startswith("disallow"):
+        if str(value_of(name)).startswith("disallow"):
             raise InvalidSetting(
-                f"{name.upper()} is {getattr(jax.config, name)}: numbers go to the device and back "
+                f"{name.upper()} is {value_of(name)}: numbers go to the device and back "
                 f"in every use of explorax. Unset it in the environment, or "
                 f'jax.config.update("{name}", "allow").'
             )
@@ -76,9 +78,16 @@ def _adam_works() -> bool:
     return True
 
 
+def value_of(name: str, default: Any = None) -> Any:
+    """Return a setting of JAX's as it is here, `default` where this version of JAX has none."""
+    if hasattr(jax.config, name):  # also what a context manager has set
+        return getattr(jax.config, name)
+    return jax.config.values.get(name, default)
+
+
 def deviating() -> tuple[str, ...]:
     """Return "name=value" of the settings that change numbers and are not at JAX's defaults."""
-    here = {name: getattr(jax.config, name, default) for name, default in _TELLING.items()}
+    here = {name: value_of(name, default) for name, default in _TELLING.items()}
     return tuple(f"{n}={value}" for n, value in here.items() if value != _TELLING[n])
 
 

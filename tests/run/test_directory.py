@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,24 @@ def test_overwriting_leaves_a_strangers_files(made: RunDirectory) -> None:
     made.write_done("")
     made.clear()
     assert [path.name for path in made.path.iterdir()] == ["notes.txt"]
+
+
+def test_half_of_an_overwritten_run_is_no_damaged_one(
+    made: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made.checkpoints / "chunk_000001").mkdir(parents=True)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made.clear()
+    assert not made.checkpoints.exists()
+    (made.checkpoints / "chunk_000002").mkdir(parents=True)
+    made.clear()
+    assert not list(made.path.iterdir())
 
 
 def test_a_directory_below_a_file_cannot_be_made(tmp_path: Path) -> None:

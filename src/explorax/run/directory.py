@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -187,7 +188,11 @@ class RunDirectory:
             for name in sorted(_OURS, key=lambda name: name != DONE):  # DONE first: it vouches
                 target = self.path / name
                 if target.is_dir() and not target.is_symlink():
-                    shutil.rmtree(target)
+                    hidden = self.path / f".{name}.old"  # half of it would be taken for damaged
+                    if hidden.exists():
+                        shutil.rmtree(hidden)
+                    os.replace(target, hidden)
+                    shutil.rmtree(hidden)
                 else:
                     target.unlink(missing_ok=True)
 

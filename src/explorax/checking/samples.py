@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from explorax.core.keys import key_of
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.core.rollouts import LATENTS, leaves_of
 
@@ -70,4 +71,4 @@ def flat(rollout: Rollout) -> Rollout:
 
 def key() -> jax.Array:
     """Return a key, whatever the caller draws with it."""
-    return jax.random.key(0)
+    return key_of(0)

@@ -44,8 +44,8 @@ def check_is_utf_8(path: Path) -> None:
             where = f"in this locale, whose encoding is {encoding}, {where}"
             cure = "Set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or choose"
         raise RunDirectoryError(
-            f"{path}: checkpoints can only lie where the path is UTF-8, and {where}. {cure} a place "
-            f"whose path is ASCII: {argument('root', 'DIR')}."
+            f"{path}: checkpoints can only lie where the path is UTF-8, and {where}. {cure} a "
+            f"place whose path is ASCII: {argument('root', 'DIR')}."
         )
 
 

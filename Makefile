@@ -58,7 +58,7 @@ endef
 export CHECK_OWNER
 
 owner:
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -c "$$CHECK_OWNER"; fi
+	@if $(BIN)/python -c '' >/dev/null 2>&1; then $(BIN)/python -c "$$CHECK_OWNER"; fi
 
 $(STAMP): requirements-dev.txt pyproject.toml src/explorax/_version.py | owner
 	@if ! $(BIN)/python -c '$(SUITABLE)' >/dev/null 2>&1 || \

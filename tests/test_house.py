@@ -167,6 +167,15 @@ def test_the_environment_of_another_checkout_is_left_alone(
     assert not refused or f"installed from {owner}, another checkout" in done.stderr
 
 
+def test_an_environment_whose_python_does_not_run_is_nobodys(tmp_path: Path) -> None:
+    """`make` makes it anew, as where there is none."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text("#!/bin/sh\nexit 127\n")
+    python.chmod(0o755)
+    subprocess.run(["make", "owner", f"VENV={tmp_path}"], cwd=ROOT, check=True, timeout=60)
+
+
 def test_every_explorax_command_on_a_page_exists() -> None:
     commands = {
         name: {field.name.replace("_", "-") for field in dataclasses.fields(cls)}

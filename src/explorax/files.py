@@ -38,10 +38,14 @@ def check_is_utf_8(path: Path) -> None:
     except UnicodeEncodeError:
         same = False
     if not same:
+        encoding, cure = sys.getfilesystemencoding(), "Choose"
+        where = "these bytes are not"
+        if encoding != "utf-8":
+            where = f"in this locale, whose encoding is {encoding}, {where}"
+            cure = "Set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or choose"
         raise RunDirectoryError(
-            f"{path}: checkpoints can only lie where the path is UTF-8, and in this locale, whose "
-            f"encoding is {sys.getfilesystemencoding()}, these bytes are not. Set PYTHONUTF8=1 or "
-            f"LC_ALL=C.UTF-8, or choose a place whose path is ASCII: {argument('root', 'DIR')}."
+            f"{path}: checkpoints can only lie where the path is UTF-8, and {where}. {cure} a "
+            f"place whose path is ASCII: {argument('root', 'DIR')}."
         )
 
 

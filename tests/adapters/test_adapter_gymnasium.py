@@ -170,11 +170,12 @@ def one_hot(places):
     return np.eye(LENGTH, dtype=np.float32)[places]
 
 
-def test_saved_and_restored_it_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_saved_and_restored_it_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     bonus = Sum((PaysNoise(), Count()))
     one = IntrinsicReward(vector(ENVS, "NEXT_STEP"), bonus, update_every=50, seed=1)
     run(one, actions(60))
-    one.save(tmp_path / "deep" / "bonus.npz")
+    one.save("~/deep/bonus.npz")
     other = IntrinsicReward(vector(ENVS, "NEXT_STEP"), bonus, update_every=50, seed=9)
     other.restore(tmp_path / "deep" / "bonus.npz")
     later = [bonuses_of(run(each, actions(60, seed=2), seed=8)) for each in (one, other)]

@@ -111,6 +111,8 @@ class Unheard(spaces.Space):
     [
         (Unheard(), UNIT, "FilterObservation"),
         (spaces.Sequence(UNIT), UNIT, "no fixed size"),
+        (UNIT, spaces.Discrete(10**12), "acts in Discrete.*one-hot code has 1,000,000,000,000 ent"),
+        (UNIT, spaces.Dict({"a": spaces.MultiDiscrete([2**16, 2])}), r"in \['a'\].* an action may"),
         (UNIT, spaces.Text(5), "MultiDiscrete"),
         (UNIT, spaces.Box(-np.inf, np.inf, (1,)), "action_bounds"),
         (UNIT, spaces.Tuple((spaces.Box(0.0, np.inf, (1,)),)), "action_bounds"),

@@ -336,7 +336,8 @@ def test_the_command_to_go_on_names_whom_to_trust(parts: Any) -> None:
     wanted = "explorax train --resume runs/x --trust own_worlds --trust own_parts"
     with on_command_line():
         assert config.continuing(Path("runs/x")) == wanted
-    assert config.continuing(Path("runs/x")) == "the call that began it, with resume=True"
+    told = "the call that began it, with resume=True (compare goes on by itself)"
+    assert config.continuing(Path("runs/x")) == told
     by_hand = RunConfig("__main__:Maze", parts.Wanderer(), bonus, 200)
     assert "resume=True and the same objects" in by_hand.continuing(Path("runs/x"))
 

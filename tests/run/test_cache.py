@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,10 @@ def entries(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-def test_half_an_entry_of_a_dead_process_is_deleted_and_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("process", [dead, os.getpid], ids=["dead", "dead, of this one's number"])
+def test_half_an_entry_of_a_dead_process_is_deleted_and_no_other(
+    tmp_path: Path, process: Callable[[], int]
+) -> None:
     whole = zlib.compress(bytes(range(256)) * 9)
     contents = {"whole": whole, "half": whole[:-9], "none": b"", "old": whole[:-9]}
     for name, data in contents.items():
@@ -92,13 +95,13 @@ def test_half_an_entry_of_a_dead_process_is_deleted_and_no_other(tmp_path: Path)
     (tmp_path / "else").write_bytes(whole[:-9])
     os.utime(tmp_path / "old-cache", (1, 1))  # from before the process
     there = entries(tmp_path)
-    mine, others = tmp_path / f".writing-{os.getpid()}", tmp_path / f".writing-{dead()}"
-    mine.touch()
+    runs, ended = tmp_path / f".writing-{os.getppid()}", tmp_path / f".writing-{process()}"
+    runs.touch()
     cache._mend(tmp_path)
-    assert entries(tmp_path) == there | {mine.name}
-    others.touch()
+    assert entries(tmp_path) == there | {runs.name}
+    ended.touch()
     cache._mend(tmp_path)
-    assert entries(tmp_path) == there - {"half-cache", "none-cache"} | {mine.name}
+    assert entries(tmp_path) == there - {"half-cache", "none-cache"} | {runs.name}
 
 
 def test_what_is_compressed_in_a_way_unknown_here_stays() -> None:

@@ -78,8 +78,11 @@ def test_what_does_not_work_is_refused_by_name_before_anything(
         lambda: ex.make("four_rooms"),
         lambda: ex.make(Walk()),
         lambda: evaluate(whole, env=Walk(), extra=OWN),
+        lambda: ex.check(Wanderer()),
+        lambda: ex.bind(Novelty(), spec),
         wrapped,
     ]
+    spec = ex.make(Walk()).spec
     cure = rf'^{name.upper()} is set: .*Unset it.*jax\.config\.update\("{name}", False\)\.$'
     for way in ways:
         with jax_has(name, True), pytest.raises(InvalidSetting, match=cure):

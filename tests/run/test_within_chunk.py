@@ -153,7 +153,7 @@ def test_numbers_that_break_within_a_chunk_are_noticed_before_it_is_saved(tmp_pa
     finite, broken = checkpoint.saved_in(path / "checkpoints")
     assert finite.name == "chunk_000001_iteration_00000002"
     assert broken.name == "chunk_000001_iteration_00000003"
-    assert f"--init-from {finite}" in str(caught.value)
+    assert f"init_from='{finite}'" in str(caught.value)
     meta = json.loads((path / "meta.json").read_text())
     assert meta["status"] == "diverged" and meta["diverged"] == {"0": 180, "1": 180}
     train(config, tmp_path, resume=True, on_divergence="note", **ENV)

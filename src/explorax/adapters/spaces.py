@@ -14,6 +14,7 @@ from gymnasium import spaces
 from explorax.core.errors import BadEnvironmentData, Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
 from explorax.envs.gymnasium_guard import box_of, encode, whole_range
+from explorax.envs.space_limits import check_codes
 from explorax.ops.images import LEAST_IMAGE
 
 Bounds: TypeAlias = tuple[float, float]
@@ -25,8 +26,8 @@ def spec_of(
 ) -> Spec:
     """Return what a bonus may know of `num_envs` environments with these single spaces.
 
-    Raises Incompatible for spaces whose elements have no fixed size, and for actions without
-    bounds where `bounds` does not say what they are.
+    Raises Incompatible for spaces whose elements have no fixed size or whose one-hot codes would
+    be too long, and for actions without bounds where `bounds` does not say what they are.
     """
     obs = box_of(observed, name)
     if bounds is not None and not _are_bounds(bounds):
@@ -34,6 +35,7 @@ def spec_of(
             f"action_bounds={bounds!r}: they must be two finite numbers, the lower one first, "
             "such as (-1.0, 1.0)."
         )
+    check_codes(acted, name, acts=True)
     obs = replace(obs, shape=_channels_last(observed, np.broadcast_to(0, obs.shape)).shape)
     if isinstance(acted, spaces.Discrete):
         return Spec(obs, Discrete(int(acted.n)), num_envs)

@@ -26,6 +26,7 @@ from explorax.core.errors import BadEnvironmentData, Diverged
 from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Discrete, Rollout
 from explorax.envs.gymnasium_guard import fault
+from explorax.files import user_path
 
 
 class Stream:
@@ -320,11 +321,11 @@ class Keeps:
 
     def save(self, path: str | Path) -> None:
         """Write all that the wrapper has learned into one file. Raises CheckpointError."""
-        self._stream.save(Path(path))
+        self._stream.save(user_path(path))
 
     def restore(self, path: str | Path) -> None:
         """Go on from what `save` wrote. Raises CheckpointError.
 
         The environments are not in the file: reset them, or bring them back in your own way.
         """
-        self._stream.restore(Path(path))
+        self._stream.restore(user_path(path))

@@ -7,6 +7,7 @@ from typing import Any
 from explorax.checking.agents import check_agent
 from explorax.checking.bonuses import check_bonus
 from explorax.checking.tasks import check_env, check_task
+from explorax.core import jax_settings
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Env, Spec
 from explorax.envs.task import Batched
@@ -19,10 +20,12 @@ def check(part: Any, spec: Spec | None = None) -> None:
     worlds, of which they may refuse some (Incompatible), or in environments of `spec`. `train` does
     this with every part that is not of explorax.
 
-    Raises InvalidSetting for settings that could change or have no hash, and Incompatible for what
-    a method gives in another shape, type or range than its protocol says, keeps in Python, or
-    raises; each says what was given, what is wanted, and where.
+    Raises InvalidSetting for settings that could change or have no hash, and for those of JAX's own
+    that nothing works with; Incompatible for what a method gives in another shape, type or range
+    than its protocol says, keeps in Python, or raises. Each says what was given, what is wanted,
+    and where.
     """
+    jax_settings.check()
     if hasattr(part, "observe"):
         return check_task(part)
     if hasattr(part, "act") and hasattr(part, "learn"):

@@ -73,7 +73,7 @@ def _bare(jaxpr: Any) -> Any:
 
 
 def _of_scan(settings: Any, inputs: list[_Origin]) -> list[_Origin]:
-    body, consts, carried = (settings[name] for name in ("jaxpr", "num_consts", "num_carry"))
+    body, (consts, carried) = settings["jaxpr"], _sizes_of_scan(settings)
     fixed, carry, rows = (
         inputs[:consts],
         inputs[consts : consts + carried],
@@ -85,6 +85,14 @@ def _of_scan(settings: Any, inputs: list[_Origin]) -> list[_Origin]:
         if grown == carry:
             return [*carry, *out[carried:]]
         carry = grown
+
+
+def _sizes_of_scan(settings: Any) -> tuple[int, int]:
+    """Return how many inputs of a scan are constants, and how many are carried."""
+    if "num_carry" in settings:
+        return settings["num_consts"], settings["num_carry"]
+    consts, carried, _ = settings["ft_in"].unpack()  # from JAX 0.12 on
+    return len(list(consts)), len(list(carried))
 
 
 def _of_while(settings: Any, inputs: list[_Origin]) -> list[_Origin]:

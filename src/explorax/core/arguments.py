@@ -49,4 +49,4 @@ def resuming(directory: object, trust: Iterable[str] = ()) -> str:
     if _on_command_line.get():
         trusted = "".join(f" --trust {module}" for module in trust)
         return f"explorax train --resume {directory}{trusted}"
-    return "the call that began it, with resume=True"
+    return "the call that began it, with resume=True (compare goes on by itself)"

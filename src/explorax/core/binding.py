@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from explorax.core import rollouts
+from explorax.core import jax_settings, rollouts
 from explorax.core.errors import Incompatible
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 
@@ -29,8 +29,9 @@ def bind(bonus: Bonus, spec: Spec) -> Bound:
     at no cost afterwards, for a rollout whose leaves have other shapes or types than `spec` says,
     [T, E, ...] or rows [N, ...]; and for a bonus that returns something else than `Bonus` asks for.
     `score` may be given `bonus=()`. extras["latent"] and extras["encoded"] must be there where
-    `spec` tells of them.
+    `spec` tells of them. Raises InvalidSetting for settings of JAX's own that nothing works with.
     """
+    jax_settings.check()
     checked = _Checked(bonus, spec)
     return Bound(checked.init, checked.score, checked.update, checked.rescore)
 

@@ -31,17 +31,22 @@ def check_observed(space: Any, name: str) -> None:
             )
 
 
-def check_codes(space: spaces.Space, name: str) -> None:
-    """Raise Incompatible, with the key, where one-hot codes would be longer than MOST_CODES."""
+def check_codes(space: spaces.Space, name: str, acts: bool = False) -> None:
+    """Raise Incompatible, with the key, where one-hot codes would be longer than MOST_CODES.
+
+    space: of observations, or of actions (`acts`).
+    """
     lengths = [(_code_length(part), key, part) for key, part in _parts(space)]
     total = sum(length for length, *_ in lengths)
     if total > MOST_CODES:
         length, key, part = max(lengths, key=lambda each: each[0])
+        does, what = ("acts in", "an action") if acts else ("observes", "an observation")
+        cure = "(gymnasium.wrappers.TransformObservation), or take it out (FilterObservation)"
         raise Incompatible(
-            f"{name} observes {part}{key}, whose one-hot code has {length:,} entries; all codes of "
-            f"an observation may have {MOST_CODES:,} together. Write the number as several small "
-            "ones, such as its digits, or as a Box "
-            "(gymnasium.wrappers.TransformObservation), or take it out (FilterObservation)."
+            f"{name} {does} {part}{key}, whose one-hot code has {length:,} entries; all codes of "
+            f"{what} may have {MOST_CODES:,} together. Write the number as several small ones, "
+            f"such as its digits, or as a Box "
+            f"{'(gymnasium.wrappers.TransformAction)' if acts else cure}."
         )
 
 

@@ -75,13 +75,15 @@ def _mend(directory: Path) -> None:
 
 
 def _runs(process: str) -> bool:
+    """Return whether another process of that number runs: one of this one's own number has ended,
+    as in a container, whose first process always is number 1."""
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError):
         return False
     except OSError:  # another user's
         return True
-    return True
+    return int(process) != os.getpid()
 
 
 def _is_whole(entry: bytes) -> bool:

@@ -114,7 +114,7 @@ class RunDirectory:
     def read_code(self) -> Any:
         """Return what config.json says of the code that the run was made with, or None."""
         try:
-            return json.loads(self.config.read_text()).get("code")
+            return json.loads(self.config.read_text(encoding="utf-8")).get("code")
         except (OSError, ValueError, AttributeError, RecursionError):
             return None
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from explorax.bonuses.combine import may_be_negative
-from explorax.checking import calls, gradients, samples, settings
+from explorax.checking import calls, gradients, members, samples, settings
 from explorax.checking.calls import Fault
 from explorax.core.binding import Bound, bind
 from explorax.core.errors import ExploraxError
@@ -16,13 +16,14 @@ from explorax.core.pytree import replace
 _ROUNDING = 1e-3  # how far the order of rows may change a price, as a share of the largest
 
 
-def check_bonus(bonus: Bonus, spec: Spec | None = None) -> None:
+def check_bonus(bonus: Any, spec: Spec | None = None) -> None:
     """Raise where `bonus` does something else than `Bonus` asks for, in environments of `spec`.
 
     Without a spec small ones of our own are tried; it may refuse some of them, but not all. The
     first that it takes is run, in the others it is traced.
     """
     settings.check_frozen(bonus)
+    members.check_members(bonus, Bonus)
     name = type(bonus).__name__
     before = settings.held(bonus)
     replayable = calls.called(f"{name}.replayable", lambda: bonus.replayable)

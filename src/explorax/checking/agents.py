@@ -111,7 +111,7 @@ def _check_acting(name: str, agent: Agent, spec: Spec, state: Any, run: bool) ->
 def _run(name: str, agent: Agent, spec: Spec, act: Any) -> None:
     """Check that actions are those of the space."""
 
-    @jax.jit
+    @calls.compiled
     def acted(key: Any, percept: Any) -> Any:
         return act(agent.init(key, spec), agent.carry(spec), key, percept)[0]
 

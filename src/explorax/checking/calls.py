@@ -26,6 +26,11 @@ _IN_PYTHON = "what changes belongs into the state that is passed in and returned
 _LEAKED = f"used an array of an earlier call, so state is kept in Python; {_IN_PYTHON}"
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, to be compiled in as little time as can be: it runs a few times only."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
 class Fault(Incompatible):
     """Something that a part does wrong, and not a refusal of its own."""
 

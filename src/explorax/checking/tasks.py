@@ -192,7 +192,7 @@ def _play(name: str, env: Env) -> None:
     """Take steps with random actions, and check what numbers come of it."""
     spec = env.spec
 
-    @jax.jit
+    @calls.compiled
     def played(key: Any, acted: Any) -> Any:
         state, obs = env.reset(key)
 
@@ -276,7 +276,7 @@ def _check_place(name: str, task: Any, view: View, state: Any) -> None:
         placed = task.place(point)
         return task.where(placed) if view.hidden else view.project(task.observe(placed))
 
-    found = np.asarray(calls.called(where, jax.jit(jax.vmap(there)), jnp.asarray(asked)))
+    found = np.asarray(calls.called(where, calls.compiled(jax.vmap(there)), jnp.asarray(asked)))
     away = views.distance(view, asked, found)
     if np.median(away) > _CELLS:
         worst = int(away.argmax())
@@ -292,7 +292,7 @@ def _point(point: np.ndarray) -> str:
 
 def _drawn(task: Any) -> Any:
     one = Batched(task, 1)
-    return one.draw(jax.jit(one.reset)(samples.key())[0])
+    return one.draw(calls.compiled(one.reset)(samples.key())[0])
 
 
 def _check_frame(where: str, frame: Any) -> None:

@@ -111,11 +111,11 @@ def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:
         ("--bonus", "Scale(VIME(), -1.0)", "factor must be at least 0"),
         ("--bonus", "Scale(VIME()", "no constructor expression"),
         ("--bonus", "__import__('os').system('true')", "cannot be called"),
-        ("--seeds", "0", "seeds must be a whole number of at least 1"),
-        ("--seed", "-1", "seed must be a whole number from 0"),
-        ("--env-steps", "-5", "env_steps must be a whole number of at least 1"),
-        ("--env-steps", "10", "env_steps must be at least"),
-        ("--num-envs", "0", "num_envs must be a whole number of at least 1"),
+        ("--seeds", "0", "--seeds must be a whole number of at least 1"),
+        ("--seed", "-1", "--seed must be a whole number from 0"),
+        ("--env-steps", "-5", "--env-steps must be a whole number of at least 1"),
+        ("--env-steps", "10", "--env-steps must be at least"),
+        ("--num-envs", "0", "--num-envs must be a whole number of at least 1"),
     ],
 )
 def test_bad_settings_are_told_in_one_line(

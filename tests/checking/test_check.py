@@ -122,6 +122,33 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
         {"place": lambda self, point: {"angle": -point[0], "steps": 10.0 - point[1]}},
         "Ring.place of the point",
     ),
+    "a step without its key": (
+        {"step": lambda self, state, action: (state, jnp.float32(0), jnp.bool_(False))},
+        "Ring.step takes (state, action), where (state, key, action) is wanted.",
+    ),
+    "no observe": ({"observe": None}, "Ring is no task: it has no observe, and explorax.envs"),
+    "actions beyond 1": (
+        {"action": Box((1,), -2.0, 2.0)},
+        "Ring.action is a Box of float32 from -2.0 to 2.0, and an agent's actions are float32",
+    ),
+    "no actions": ({"action": Discrete(0)}, "Discrete(n=0), where a whole number of actions"),
+    "a shape with a hole": (
+        {"obs": Box((0,))}, "Ring.obs has the shape (0,), where a tuple such as (4,) is wanted.",
+    ),
+    "a dtype that is none": (
+        {"obs": replace(Ring.obs, dtype="floaty")}, "Ring.obs has the dtype 'floaty', where",
+    ),
+    "bounds the wrong way round": (
+        {"obs": Box((3,), 1.0, -1.0)}, "from 1.0 to -1.0, where lower bounds come first.",
+    ),
+    "codes of another length": (
+        {"obs": replace(Ring.obs, one_hot=(10,))},
+        "Ring.obs has one_hot=(10,), codes of 10 entries, and its shape (3,) has 3",
+    ),
+    "codes that are none": (
+        {"obs": Box((3,), -np.inf, np.inf, one_hot=(3,)), "view": None},
+        "Ring made an observation with the code (",
+    ),
     "a grey frame": (
         {"draw": lambda self, state: np.zeros((8, 8), np.uint8)},
         "Ring.draw returned uint8 [8, 8], where uint8 [height, width, 3] is wanted",
@@ -346,7 +373,7 @@ AGENTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a carry of one": (
         {"carry": lambda self, spec: jnp.zeros(5)},
-        "Drawer.carry returned a leaf",
+        "Drawer.carry returned float32 [5], where one entry for each of 2 environments is wanted",
     ),
     "extras without environments": (
         {"act": lambda self, s, c, k, p, greedy=False: (jnp.zeros(2, jnp.int32), c, {"a": c[0]})},
@@ -388,6 +415,51 @@ def test_what_a_part_raises_is_told_with_its_file_and_line():
     text = refused(made(Line, score=broken), SPEC)
     assert text.startswith("Line.score raised ") and "(4,)" in text
     assert text.endswith(f"test_check.py:{line}).")
+
+
+def test_what_fails_within_a_package_names_no_line_of_ours():
+    text = refused(made(Ring, observe=jnp.zeros_like), None)
+    assert "calls.py" not in text
+
+
+def test_what_a_part_lacks_is_named():
+    def without(cls, name):
+        kept = {key: value for key, value in vars(cls).items() if key != name}
+        return type(cls.__name__, (), {k: v for k, v in kept.items() if not k.startswith("__")})()
+
+    assert refused(without(Line, "update")).startswith("Line is no bonus: it has no update, and ")
+    assert refused(without(Line, "score")).startswith("Line is no bonus: it has no score, and ")
+    assert refused(without(Drawer, "learn")).startswith("Drawer is no agent: it has no learn, and ")
+    assert refused(without(Drawer, "carry")).startswith("Drawer is no agent: it has no carry, and ")
+    assert refused(without(Ring, "obs")).startswith("Ring is no task: it has no obs, and ")
+    assert refused(without(Ring, "step")).startswith("Ring is no task: it has no step, and ")
+    assert refused(object()).startswith("An object of object is neither a task, environments,")
+
+
+def test_a_memory_that_is_lost_is_told_by_what_it_was():
+    forgetful = made(
+        Drawer,
+        act=lambda self, state, carry, key, percept, *, greedy=False: (
+            jnp.zeros(percept.reward.shape, jnp.int32), (), (),
+        ),
+    )  # fmt: skip
+    assert "whose structure was float32 [2, 1] and is ()" in refused(forgetful, SPEC)
+
+
+def test_a_key_may_be_part_of_a_tasks_state():
+    ex.check(
+        made(
+            Ring,
+            reset=lambda self, key: {"angle": jnp.float32(0), "steps": jnp.float32(0), "key": key},
+            step=lambda self, state, key, action: (
+                {**state, "steps": state["steps"] + 1.0, "key": key}, jnp.float32(0),
+                jnp.bool_(False),
+            ),
+            place=lambda self, point: {
+                "angle": point[0], "steps": point[1], "key": jax.random.key(0),
+            },
+        )
+    )  # fmt: skip
 
 
 def test_what_a_part_refuses_itself_is_passed_on():

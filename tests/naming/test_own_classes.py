@@ -37,6 +37,10 @@ class Physics:
     mass: float = 1.0
 
 @dataclass(frozen=True)
+class Bare:
+    pass
+
+@dataclass(frozen=True)
 class AcrobotSparse:
     """Swing up, or do not."""
 
@@ -177,6 +181,7 @@ def test_names_that_a_module_registers_with_gymnasium_go_on_working(parts: Any) 
         ("own_parts.sub:X()", "bonus", UnknownName, "there is no module 'own_parts.sub' to imp"),
         ("own_parts:Noveltie()", "bonus", UnknownName, "no class 'Noveltie'. Did you mean 'Nov"),
         ("own_parts:Novelty(scal=1)", "bonus", UnknownName, "'scal'. Did you mean 'scale'?"),
+        ("own_parts:Bare(size=3)", "bonus", InvalidSetting, "Bare has no settings, and was given"),
         ("own_parts:Novelty.papr()", "bonus", UnknownName, "'papr'. Did you mean 'paper'?"),
         (
             "own_parts:Wanderer()",

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -133,6 +134,11 @@ def test_what_no_other_process_would_write_alike_is_refused(value: Any, said: st
     assert said in str(caught.value)
     assert "or give" in str(caught.value) and "an attribute `label`" in str(caught.value)
     assert " at 0x" not in str(caught.value)
+
+
+def test_environments_of_gymnasium_are_given_by_name() -> None:
+    with pytest.raises(InvalidSetting, match="are given by name, 'gymnasium:CartPole-v1'"):
+        compare.environment_name(gymnasium.make("CartPole-v1"))
 
 
 def test_short_text_leaves_out_defaults() -> None:

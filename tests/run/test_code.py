@@ -84,13 +84,25 @@ def test_the_record_names_every_class_of_others_and_its_bases(own: Any) -> None:
     assert set(it["classes"]) == names
     assert all(len(value) == 64 for value in (*it["classes"].values(), it["source"]))
     edit(own, "jnp.ones_like(rows.reward)", "jnp.zeros_like(rows.reward)")
+    importlib.reload(own)
     after = record(config(Scale(own.Paying(), 0.1)))
     odd = {name for name in names if it["classes"][name] != after["classes"][name]}
     assert odd == {"own_bonus:Paying"}
     assert judge(it, after) == Verdict(("the source of own_bonus:Paying changed since",))
     edit(sys.modules["own_base"], "replayable = True", "replayable = False")
+    importlib.reload(sys.modules["own_base"])
+    importlib.reload(own)
     last = judge(it, record(config(Scale(own.Paying(), 0.1))))
     assert last.changed == ("the source of own_base:Base, own_bonus:Paying changed since",)
+
+
+def test_what_was_imported_is_what_runs_when_its_file_is_edited(own: Any) -> None:
+    before = record(config(own.Paying()))
+    edit(own, "jnp.ones_like(rows.reward)", "jnp.zeros_like(rows.reward)")
+    with pytest.warns(UserWarning, match="was edited after Paying was imported"):
+        assert record(config(own.Paying())) == before  # or zeros would be said to have paid ones
+    importlib.reload(own)
+    assert record(config(own.Paying())) != before
 
 
 def test_runs_of_ours_alone_name_no_classes() -> None:
@@ -311,6 +323,7 @@ def test_the_command_line_takes_the_choice(
     (path,) = (each.parent for each in tmp_path.rglob("config.json"))
     capsys.readouterr()
     edit(own, "scale: float = 1.0", "scale: float = 1.0  # of the pay")
+    importlib.reload(own)
     assert main(command) == 1
     assert "the source of own_bonus:Paying changed since" in capsys.readouterr().err
     assert main([*command, "--stale", "keep"]) == 0

@@ -33,7 +33,7 @@ _BASE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("seeds", 0, "RunConfig(seeds=0): seeds must be a whole number of at least 1"),
+        ("seeds", 0, "seeds=0: seeds must be a whole number of at least 1"),
         ("seeds", True, "seeds must be"),
         ("seeds", 2.5, "seeds must be"),
         ("env_steps", -5, "env_steps must be a whole number of at least 1"),

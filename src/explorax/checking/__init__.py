@@ -28,13 +28,17 @@ def check(part: Any, spec: Spec | None = None) -> None:
     jax_settings.check()
     if hasattr(part, "observe"):
         return check_task(part)
-    if hasattr(part, "act") and hasattr(part, "learn"):
+    if hasattr(part, "act") or hasattr(part, "learn"):
         return check_agent(part, spec)
-    if hasattr(part, "score") and hasattr(part, "update"):
+    if hasattr(part, "score") or hasattr(part, "rescore"):
         return check_bonus(part, spec)
     if hasattr(part, "spec") and hasattr(part, "step"):
         return check_env(part)
-    given = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
+    if hasattr(part, "reset") and hasattr(part, "step"):
+        return check_task(part)
+    known = part is None or isinstance(part, str | int | float)
+    given = repr(part) if known else f"An object of {type(part).__name__}"
+    given = f"The class {part.__name__}" if isinstance(part, type) else given
     raise InvalidSetting(
         f"{given} is neither a task, environments, an agent nor a bonus: explorax.core.protocols "
         "says what methods they have. Give an object, such as RND()."

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorax.checking import calls, samples, settings
+from explorax.checking import calls, members, samples, settings
 from explorax.checking.calls import Fault
 from explorax.core.binding import change_of, check_metrics, described
 from explorax.core.errors import ExploraxError
@@ -15,13 +15,14 @@ from explorax.core.pytree import replace
 from explorax.core.rollouts import action_of
 
 
-def check_agent(agent: Agent, spec: Spec | None = None) -> None:
+def check_agent(agent: Any, spec: Spec | None = None) -> None:
     """Raise where `agent` does something else than `Agent` asks for, in environments of `spec`.
 
     Without a spec small ones of our own are tried; it may refuse some of them, but not all. Only
     acting is run, and the rest is traced.
     """
     settings.check_frozen(agent)
+    members.check_members(agent, Agent)
     name = type(agent).__name__
     before = settings.held(agent)
     length = calls.called(f"{name}.rollout_length", lambda: agent.rollout_length)
@@ -57,7 +58,8 @@ def _carry(name: str, agent: Agent, spec: Spec) -> Any:
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
         if np.shape(leaf)[:1] != (spec.num_envs,):
             raise Fault(
-                f"{name}.carry returned a leaf {jax.tree_util.keystr(path)} as {described(leaf)}, "
+                f"{name}.carry returned{jax.tree_util.keystr(path) and ' '}"
+                f"{jax.tree_util.keystr(path)} {described(leaf)}, "
                 f"where one entry for each of {spec.num_envs} environments is wanted, [E, ...], "
                 "or () without a memory."
             )
@@ -109,7 +111,7 @@ def _check_acting(name: str, agent: Agent, spec: Spec, state: Any, run: bool) ->
 def _run(name: str, agent: Agent, spec: Spec, act: Any) -> None:
     """Check that actions are those of the space."""
 
-    @jax.jit
+    @calls.compiled
     def acted(key: Any, percept: Any) -> Any:
         return act(agent.init(key, spec), agent.carry(spec), key, percept)[0]
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from explorax.bonuses.combine import may_be_negative
-from explorax.checking import calls, gradients, samples, settings
+from explorax.checking import calls, gradients, members, samples, settings
 from explorax.checking.calls import Fault
 from explorax.core.binding import Bound, bind
 from explorax.core.errors import ExploraxError
@@ -16,13 +16,14 @@ from explorax.core.pytree import replace
 _ROUNDING = 1e-3  # how far the order of rows may change a price, as a share of the largest
 
 
-def check_bonus(bonus: Bonus, spec: Spec | None = None) -> None:
+def check_bonus(bonus: Any, spec: Spec | None = None) -> None:
     """Raise where `bonus` does something else than `Bonus` asks for, in environments of `spec`.
 
     Without a spec small ones of our own are tried; it may refuse some of them, but not all. The
     first that it takes is run, in the others it is traced.
     """
     settings.check_frozen(bonus)
+    members.check_members(bonus, Bonus)
     name = type(bonus).__name__
     before = settings.held(bonus)
     replayable = calls.called(f"{name}.replayable", lambda: bonus.replayable)
@@ -91,21 +92,21 @@ def _run(name: str, bonus: Bonus, bound: Bound, spec: Spec, replayable: bool) ->
     order = np.random.default_rng(0).permutation(rows.reward.shape[0])
     shuffled = jax.tree.map(lambda leaf: leaf[order], rows)
 
-    @jax.jit
-    def tried(first: Any, second: Any, rows: Any, shuffled: Any) -> dict[str, Any]:
+    init, score, update, rescore = map(calls.compiled, bound)  # once each, and not as one program
+
+    def tried() -> dict[str, Any]:
         key, other = jax.random.split(samples.key())
-        state = bound.init(key)
+        state = init(key)
         told = {}
-        for number, rollout in enumerate((first, second)):
-            paid, state = bound.score(state, key, rollout)
-            told[f"score of rollout {number}"] = paid
-            state, _ = bound.update(state, key, replace(rollout, bonus=paid))
-        told["rescore"] = bound.rescore(state, key, rows)
-        told["other key"] = bound.rescore(state, other, rows)
-        told["shuffled"] = bound.rescore(state, key, shuffled)
+        told["score of rollout 0"], state = score(state, key, first)
+        state, _ = update(state, key, replace(first, bonus=told["score of rollout 0"]))
+        told["score of rollout 1"], state = score(state, key, second)
+        told["rescore"] = rescore(state, key, rows)
+        told["other key"] = rescore(state, other, rows)
+        told["shuffled"] = rescore(state, key, shuffled)
         return told
 
-    told = calls.called(name, tried, first, second, rows, shuffled)
+    told = calls.called(name, tried)
     told = {label: np.asarray(paid) for label, paid in told.items()}
     for label in ("score of rollout 0", "score of rollout 1", "rescore"):
         wrong = told[label][~np.isfinite(told[label])]

@@ -26,6 +26,11 @@ _IN_PYTHON = "what changes belongs into the state that is passed in and returned
 _LEAKED = f"used an array of an earlier call, so state is kept in Python; {_IN_PYTHON}"
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, to be compiled in as little time as can be: it runs a few times only."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
 class Fault(Incompatible):
     """Something that a part does wrong, and not a refusal of its own."""
 
@@ -40,14 +45,12 @@ def called(where: str, function: Callable[..., Any], *arguments: Any, **options:
     except ExploraxError:
         raise
     except jax.errors.UnexpectedTracerError as error:
-        raise Fault(f"{where} {_LEAKED} ({_place(error.__traceback__)}).") from error
+        raise Fault(f"{where} {_LEAKED}{_place(error.__traceback__)}.") from error
     except Exception as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         said = said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."
         told = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        raise Fault(
-            f"{where} raised {told.rstrip('.')} ({_place(error.__traceback__)})."
-        ) from error
+        raise Fault(f"{where} raised {told.rstrip('.')}{_place(error.__traceback__)}.") from error
 
 
 def shapes(where: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -95,12 +98,12 @@ def _is_float(leaf: Any) -> bool:
 
 
 def _place(traceback: TracebackType | None) -> str:
-    """Return "file.py:12" of the innermost line that neither explorax nor a package wrote."""
+    """Return " (file.py:12)" of the innermost line that neither explorax nor a package wrote, and
+    "" where there is none."""
     found = ""
     while traceback is not None:
         file = os.path.realpath(traceback.tb_frame.f_code.co_filename)
-        theirs = not file.startswith((_OURS, *_INSTALLED)) and os.path.exists(file)
-        if theirs or not found:
-            found = f"{os.path.relpath(file)}:{traceback.tb_lineno}"
+        if not file.startswith((_OURS, *_INSTALLED)) and os.path.exists(file):
+            found = f" ({os.path.relpath(file)}:{traceback.tb_lineno})"
         traceback = traceback.tb_next
     return found

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from explorax.checking import calls, samples, settings, views
+from explorax.checking import calls, members, samples, settings, spaces, views
 from explorax.checking.calls import Fault
 from explorax.core.binding import change_of, described
 from explorax.core.protocols import Box, Discrete, Env, Spec, Step, View
@@ -20,9 +21,10 @@ _PLACES = 5  # along each axis of the view, where `place` is asked
 _CELLS = 1.5  # of the map, how far from the point a placed state may lie
 
 
-def check_task(task: Task) -> None:
+def check_task(task: Any) -> None:
     """Raise where `task` does something else than `Task` asks for."""
     settings.check_frozen(task)
+    members.check_members(task, Task, optional=("draw", "place"))
     name = type(task).__name__
     before = settings.held(task)
     spec = calls.called(f"{name}'s spec", lambda: Batched(task, _ENVS).spec)
@@ -44,14 +46,14 @@ def check_task(task: Task) -> None:
     ):
         calls.program(f"{name}.{method}", getattr(task, method), *given)
     _play(name, Batched(task, _ENVS))
-    if spec.view is not None and hasattr(task, "place"):
+    if spec.view is not None and callable(getattr(task, "place", None)):
         _check_place(name, task, spec.view, state)
-    if hasattr(task, "draw"):
+    if callable(getattr(task, "draw", None)):
         _check_frame(f"{name}.draw", calls.called(f"{name}.draw", _drawn, task))
     settings.check_held(task, before)
 
 
-def check_env(env: Env) -> None:
+def check_env(env: Any) -> None:
     """Raise where `env`, environments side by side, does something else than `Env` asks for.
 
     Those that are not traceable are reset and take three steps.
@@ -59,6 +61,7 @@ def check_env(env: Env) -> None:
     if isinstance(env, Batched):
         return check_task(env.task)
     settings.check_frozen(env)
+    members.check_members(env, Env, optional=("draw",))
     name = type(env).__name__
     before = settings.held(env) if env.traceable else {}
     spec = calls.called(f"{name}.spec", lambda: env.spec)
@@ -76,21 +79,14 @@ def check_env(env: Env) -> None:
 
 def check_spec(name: str, spec: Spec) -> None:
     """Raise Fault where a spec makes no sense."""
-    if not isinstance(spec.obs, Box):
-        raise Fault(f"{name}.obs is {spec.obs!r}, where a Box such as Box((4,)) is wanted.")
-    if not isinstance(spec.action, Box | Discrete):
+    spaces.check_observations(f"{name}.obs", spec.obs)
+    spaces.check_actions(f"{name}.action", spec.action)
+    least = spec.success_return
+    if least is not None and (isinstance(least, bool) or not isinstance(least, numbers.Real)):
         raise Fault(
-            f"{name}.action is {spec.action!r}, where Discrete(n) or a Box such as Box((1,)), "
-            "numbers from -1 to 1, is wanted."
+            f"{name}.success_return is {least!r}, where a number, or None where no return is a "
+            "success, is wanted."
         )
-    for which, bound in (("low", spec.obs.low), ("high", spec.obs.high)):
-        try:
-            np.broadcast_to(np.asarray(bound, float), spec.obs.shape)
-        except ValueError:
-            raise Fault(
-                f"{name}.obs has the {which} bounds {bound}, where one number or one for each "
-                f"entry of the shape {spec.obs.shape} is wanted."
-            ) from None
     limit = spec.max_episode_steps
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise Fault(
@@ -196,7 +192,7 @@ def _play(name: str, env: Env) -> None:
     """Take steps with random actions, and check what numbers come of it."""
     spec = env.spec
 
-    @jax.jit
+    @calls.compiled
     def played(key: Any, acted: Any) -> Any:
         state, obs = env.reset(key)
 
@@ -231,6 +227,7 @@ def _check_numbers(name: str, spec: Spec, obs: np.ndarray, out: Any) -> None:
         )
     every = np.concatenate([obs[None], out.obs, out.next_obs]).reshape(-1, *spec.obs.shape)
     _check_inside(name, spec.obs, every)
+    spaces.check_codes(name, spec.obs, every)
     view = spec.view
     if view is not None:
         points = out.place if view.hidden else np.asarray(view.project(jnp.asarray(out.next_obs)))
@@ -279,7 +276,7 @@ def _check_place(name: str, task: Any, view: View, state: Any) -> None:
         placed = task.place(point)
         return task.where(placed) if view.hidden else view.project(task.observe(placed))
 
-    found = np.asarray(calls.called(where, jax.jit(jax.vmap(there)), jnp.asarray(asked)))
+    found = np.asarray(calls.called(where, calls.compiled(jax.vmap(there)), jnp.asarray(asked)))
     away = views.distance(view, asked, found)
     if np.median(away) > _CELLS:
         worst = int(away.argmax())
@@ -294,8 +291,8 @@ def _point(point: np.ndarray) -> str:
 
 
 def _drawn(task: Any) -> Any:
-    state = jax.jit(task.reset)(samples.key())
-    return task.draw(jax.tree.map(np.asarray, state))
+    one = Batched(task, 1)
+    return one.draw(calls.compiled(one.reset)(samples.key())[0])
 
 
 def _check_frame(where: str, frame: Any) -> None:

@@ -157,7 +157,8 @@ class Compare:
     """
 
     preset: Annotated[str, conf.arg(metavar="NAME", help_behavior_hint="(or the three below)")] = ""
-    """Experiments by name: demo, sparse_tasks, eta_sweep, ... See `explorax list presets`."""
+    """Experiments by name: demo, sparse_tasks, eta_sweep, ... See `explorax list presets`. Or a
+    function of your own, my_module:my_preset."""
     env: Annotated[conf.UseAppendAction[tuple[str, ...]], _NAME] = ()
     """Environment."""
     agent: Annotated[conf.UseAppendAction[tuple[str, ...]], _TEXT] = ()

@@ -103,6 +103,8 @@ def change_of(before: Any, after: Any) -> str | None:
     if olds[1] != news[1]:
         paths = [{jax.tree_util.keystr(path) for path, _ in tree[0]} for tree in (olds, news)]
         lost, found = (sorted(one - other) for one, other in (paths, paths[::-1]))
+        if "" in (*lost, *found):  # a leaf where a structure is now, or the other way round
+            return f"structure was {described(before)} and is {described(after)}"
         if lost or found:
             told = [
                 f"{word} {_named(these)}"

@@ -46,6 +46,12 @@ def own_name(shown: Any, task: Any) -> str:
     NoisyTV around it. Raises InvalidSetting where it has none that holds in another process."""
     if type(task).__module__.partition(".")[0] == "explorax":
         return write(shown)
+    if _is_gymnasiums(type(task)):
+        id = getattr(getattr(task, "spec", None), "id", "CartPole-v1")
+        raise InvalidSetting(
+            f"{type(task).__name__} is an environment of Gymnasium, and they are given by name, "
+            f"'gymnasium:{id}', or 'module:MyEnv-v0' for what a module of yours registers."
+        )
     name = write_short(task, without=("num_envs",))
     if not isinstance(shown, NoisyTV):
         return name
@@ -115,8 +121,12 @@ def _registered(name: str) -> bool:
     return any(name in (id, id.rpartition("-v")[0]) for id in registry)
 
 
+def _is_gymnasiums(cls: type) -> bool:
+    return any(base.__module__.partition(".")[0] == "gymnasium" for base in cls.__mro__)
+
+
 def _neither(cls: type, name: str) -> str:
-    if any(base.__module__.partition(".")[0] == "gymnasium" for base in cls.__mro__[1:]):
+    if _is_gymnasiums(cls):
         module, _, path = name.partition(":")
         return (
             f"{name} is an environment of Gymnasium, and they are named by the id under which they "

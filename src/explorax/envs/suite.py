@@ -73,8 +73,8 @@ def supervised(env: Env, supervision: Supervision) -> Env:
     return dataclasses.replace(cast(Any, env), supervision=supervision)
 
 
-def name_of(env: str | Task | Env) -> str:
-    """Return the canonical name, the shortest that `make` accepts back.
+def name_of(env: Any) -> str:
+    """Return the canonical name of what `make` takes, the shortest that it accepts back.
 
     Settings at their defaults are left out, and so are `render`, which does not change the task,
     and `num_envs`. Raises InvalidSetting where an object holds what no other process would name

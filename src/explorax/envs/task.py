@@ -10,6 +10,7 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 
 from explorax.core.errors import require
+from explorax.core.leaves import is_key
 from explorax.core.protocols import Box, Discrete, Key, Spec, State, Step, View
 from explorax.core.pytree import pytree
 
@@ -166,4 +167,8 @@ class Batched:
         return jax.vmap(task.where)(state) if hidden else ()
 
     def draw(self, state: BatchState, index: int = 0) -> np.ndarray:
-        return self.task.draw(jax.tree.map(lambda leaf: np.asarray(leaf[index]), state.task))
+
+        def one(leaf: Any) -> Any:
+            return leaf[index] if is_key(leaf) else np.asarray(leaf[index])
+
+        return self.task.draw(jax.tree.map(one, state.task))

@@ -133,6 +133,8 @@ class Reader:
     def check_fields(self, cls: type, build: Any, arguments: list, keywords: dict) -> None:
         parameters = inspect.signature(build).parameters
         owner = cls.__name__
+        if keywords and not parameters:
+            raise InvalidSetting(f"{owner} has no settings, and was given {', '.join(keywords)}.")
         for name in keywords:
             if name not in parameters:
                 raise unknown_name(f"field of {owner}", name, parameters)

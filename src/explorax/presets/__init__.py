@@ -71,7 +71,10 @@ def _own(name: str) -> tuple[Experiment, ...]:
     module, _, function = name.partition(":")
     build = getattr(imported(module, name), function, None)
     if not callable(build) or isinstance(build, type):
-        raise UnknownName(f"The module {module} has no function {function!r}.")
+        raise UnknownName(
+            f"The module {module} has no function {function!r}. One that returns a list of "
+            "explorax.presets.Experiment is a preset."
+        )
     given: Any = build()
     experiments = tuple(given) if isinstance(given, tuple | list) else ()
     if not experiments or not all(isinstance(each, Experiment) for each in experiments):

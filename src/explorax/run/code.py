@@ -11,11 +11,13 @@ import importlib.util
 import json
 import linecache
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from explorax._version import __version__
 from explorax.core.arguments import argument
@@ -29,6 +31,7 @@ CHOICES = ("stop", "keep", "retrain")
 UNKNOWN = "unknown"
 ORIGIN = "the run that it starts from came from other code"
 _NO_NUMBERS = ("cli", "report")  # packages that no number of a run depends on
+_loaded: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # sha256 by class or function
 _NOT_OTHERS = frozenset({"explorax", "gymnasium", "builtins", *sys.stdlib_module_names})
 
 
@@ -207,12 +210,25 @@ def _top(module: str | None) -> str:
 
 
 def _source(thing: Any) -> str:
-    """Return the sha256 of where a class or function is defined."""
+    """Return the sha256 of where a class or function is defined.
+
+    It is that of the first time that this process asked: what was imported runs on as it was when
+    its file is edited afterwards, which is said in a warning.
+    """
     file = getattr(sys.modules.get(thing.__module__), "__file__", None)
-    if file is not None:
-        return _of_file(file)
-    text = _cells(thing)
-    return hashlib.sha256(text.encode()).hexdigest() if text else UNKNOWN
+    if file is None:
+        text = _cells(thing)
+        return hashlib.sha256(text.encode()).hexdigest() if text else UNKNOWN
+    now = _of_file(file)
+    loaded = _loaded.setdefault(thing, now)
+    if now != loaded:
+        warnings.warn(
+            f"{file} was edited after {thing.__qualname__} was imported, and this process goes on "
+            f"with what it imported. Start Python again, or importlib.reload the module and make "
+            f"the objects anew.",
+            stacklevel=2,
+        )
+    return loaded
 
 
 def _of_file(file: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from explorax.core import jax_settings
-from explorax.core.arguments import resuming
+from explorax.core.arguments import argument, named, resuming
 from explorax.core.errors import InvalidSetting, require, unknown_name
 from explorax.core.protocols import Spec
 from explorax.core.settings import check_types
@@ -70,15 +70,21 @@ class RunConfig:
         for part in (self.agent, self.bonus):
             expression(part)  # what another process would write in another way is refused here
         for name in ("env_steps", "seeds", "num_envs", "log_points"):
-            require(getattr(self, name) >= 1, self, name, "a whole number of at least 1")
-        require(self.seeds <= _LARGEST_SEED, self, "seeds", f"at most {_LARGEST_SEED}")
+            self._require(getattr(self, name) >= 1, name, "a whole number of at least 1")
+        self._require(self.seeds <= _LARGEST_SEED, "seeds", f"at most {_LARGEST_SEED}")
         seed_fits = 0 <= self.seed <= _LARGEST_SEED - self.seeds
-        require(seed_fits, self, "seed", f"a whole number from 0 to {_LARGEST_SEED} - seeds")
+        self._require(seed_fits, "seed", f"a whole number from 0 to {_LARGEST_SEED} - seeds")
         rollout = self.env_steps_per_iteration
         enough = (
             f"at least {rollout:,}, one rollout of {self.num_envs} environments with this agent"
         )
-        require(self.env_steps >= rollout, self, "env_steps", enough)
+        self._require(self.env_steps >= rollout, "env_steps", enough)
+
+    def _require(self, condition: bool, field: str, wanted: str) -> None:
+        """Raise InvalidSetting, which names the argument, unless `condition`."""
+        if not condition:
+            given = argument(field, getattr(self, field))
+            raise InvalidSetting(f"{given}: {named(field)} must be {wanted}.")
 
     @property
     def env_steps_per_iteration(self) -> int:

@@ -31,7 +31,7 @@ def _of(package: str, files: dict[str, Steps]) -> dict[str, Steps]:
 TESTS: dict[str, Steps] = {
     "loop.py": [[SUM, "-k", "A2C or REINFORCE or DQN"], [WIRING], ["tests/ops/test_nonfinite.py"],
                 ["tests/run/test_divergence.py"], ["tests/bonuses/test_vime_latent.py"]],
-    "host_loop.py": [[SUM, "-k", "host"], [WIRING, "-k", "drivers"]],
+    "host_loop.py": [[SUM, "-k", "REINFORCE or DQN"], [WIRING, "-k", "drivers"]],
     "adapters/stream.py": [["tests/adapters/test_adapter_gymnasium.py"],
                            ["tests/adapters/test_adapter_wiring.py"],
                            ["tests/adapters/test_adapter_spaces.py"]],
@@ -71,7 +71,7 @@ TESTS: dict[str, Steps] = {
         "episodic": _bonus("Episodic", "test_episodic"),
         "hash_count": _bonus("HashCount", "test_count"),
         "icm": _bonus("ICM", "test_icm"),
-        "kernel_count": _bonus("KernelCount", "test_count"),
+        "kernel_count": _bonus("NGU or RIDE", "test_episodic", "test_ngu", "test_ride"),
         "max_info": _bonus("MaxInfo", "test_max_info"),
         "ngu": _bonus("NGU", "test_ngu"),
         "normalize": _bonus("MedianRatio", "test_combine", "test_vime"),

@@ -45,7 +45,7 @@ TESTS: dict[str, Steps] = {
         "critic": _agent("REINFORCE", "test_on_policy", "test_bonus_critic"),
         "dqn": _agent("DQN", "test_dqn"),
         "erwr": _agent("ERWR", "test_erwr"),
-        "experience": _agent("DQN or SoftQ", "test_dqn", "test_gradient_steps"),
+        "experience": _agent("DQN or SoftQ", "test_dqn", "test_pixels"),
         "frames": [["tests/agents/test_frames.py"]],
         "mpo": _agent("MPO", "test_mpo"),
         "mpo_critic": _agent("MPO", "test_mpo"),

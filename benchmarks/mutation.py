@@ -215,15 +215,17 @@ def judged(mutant: Mutant, folder: Path, python: str, limit: float) -> str:
         path.write_text(code)
 
 
-def table(count: int, seed: int, kept: dict[Mutant, str]) -> str:
+def table(count: int, seed: int, chosen: list[Mutant], known: dict[Mutant, str]) -> str:
     """Return the page of results."""
+    kept = {mutant: known[mutant] for mutant in chosen if mutant in known}
     reasons = tomllib.loads(REASONS.read_text(encoding="utf-8")) if REASONS.exists() else {}
     killed, total = sum(map(bool, kept.values())), len(kept)
+    rest = f" {len(chosen) - total} more of the sample were not judged." * (total < len(chosen))
     lines = [
         "# Mutants of what trains, and the tests that notice them",
         "",
         f"Command: `make mutation MUTATION_ARGS='--mutants {count} --seed {seed}'`. "
-        f"{killed} of {total} mutants were killed, {100 * killed / max(total, 1):.0f}%.",
+        f"{killed} of {total} mutants were killed, {100 * killed / max(total, 1):.0f}%.{rest}",
         "A seeded sample from each file in proportion to its mutants, two at least; each judged by "
         "the nearest tests (`benchmarks/mutation_tests.py`).",
         "Not mutated: annotations, defaults of settings, what is allowed of them, errors and text.",
@@ -269,6 +271,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="files whose path has this in it")
     parser.add_argument("--again", action="store_true", help="judge survivors anew")
     parser.add_argument("--check", action="store_true", help="do the tests pass without a mutant?")
+    parser.add_argument("--table", action="store_true", help="write the page of what is known")
     parser.add_argument("--list", action="store_true", help="show the sample and stop")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for tests of a mutant")
     parser.add_argument("--python", default=str(PYTHON), help="that the tests run with")
@@ -278,6 +281,14 @@ def main() -> None:
         print(*(f"line {each.line} of {each.name}" for each in chosen), sep="\n")
         return
     KEPT.parent.mkdir(exist_ok=True)
+    if not given.table:
+        judge(given, chosen, known)
+    if not given.only:
+        TABLE.write_text(table(given.mutants, given.seed, chosen, known), encoding="utf-8")
+
+
+def judge(given: argparse.Namespace, chosen: list[Mutant], known: dict[Mutant, str]) -> None:
+    """Add to `known`, and to what is kept, the verdicts that are not there."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copied(folder)
@@ -291,9 +302,6 @@ def main() -> None:
             print(f"{number}/{len(chosen)} {mutant.name}: {verdict}", flush=True)
         if given.check:
             check(folder, given.python, given.limit, {each: known[each] for each in chosen})
-    if not given.only:
-        kept = {mutant: known[mutant] for mutant in chosen}
-        TABLE.write_text(table(given.mutants, given.seed, kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,12 @@ def slow_gae(reward, value, following, ended, cut, discount, decay):
     return out
 
 
+def test_the_last_action_and_reward_are_nothing_where_an_episode_begins():
+    action, reward = jnp.asarray([[0.0, 1.0], [1.0, 0.0]]), jnp.asarray([3.0, 5.0])
+    shown = actor_critic.last_inputs(action, reward, jnp.asarray([True, False]))
+    np.testing.assert_array_equal(shown, [[0.0, 0.0, 0.0], [1.0, 0.0, 5.0]])
+
+
 @pytest.mark.parametrize("episodic", [True, False])
 def test_two_value_heads_have_discounts_of_their_own(episodic):
     agent = dataclasses.replace(

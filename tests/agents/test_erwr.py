@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 
 from explorax.agents.erwr import ERWR, positive_weights
 from explorax.core.errors import InvalidSetting
@@ -64,6 +66,27 @@ def test_a_categorical_becomes_the_weighted_frequencies_of_its_actions():
     layer = after.policy["network"]["params"]["output"]
     got = jax.nn.softmax(layer["kernel"][0] + layer["bias"])
     np.testing.assert_allclose(got, want, atol=3e-3)
+
+
+def test_entropy_is_climbed_beside_the_fit():
+    """Of logits z, W log-likelihood + c H: the best by scipy. W is the mean weight."""
+    rng = np.random.default_rng(3)
+    action = rng.integers(0, 3, size=(STEPS, ENVS)).astype(np.int32)
+    reward = np.array([0.0, 1.0, 4.0], np.float32)[action]
+    spec = Spec(obs=Box((1,)), action=Discrete(3), num_envs=ENVS)
+    settings: dict[str, Any] = dict(entropy_coef=2.0, normalize_advantages=False)
+    _, after, _ = fitted(spec, bandit(jnp.asarray(action), jnp.asarray(reward)), **settings)
+    weight = np.bincount(action.ravel(), reward.ravel() - reward.min()) / reward.size
+
+    def loss(logits):
+        log_p = scipy.special.log_softmax(logits)
+        return -(weight @ log_p) + 2.0 * np.exp(log_p) @ log_p
+
+    want = scipy.special.softmax(scipy.optimize.minimize(loss, np.zeros(3)).x)
+    layer = after.policy["network"]["params"]["output"]
+    got = jax.nn.softmax(layer["kernel"][0] + layer["bias"])
+    np.testing.assert_allclose(got, want, atol=3e-3)
+    assert np.abs(want - weight / weight.sum()).max() > 0.1
 
 
 def test_equal_advantages_change_nothing():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from explorax import loop
-from explorax.agents import MPO, action_values, mpo_policy
+from explorax.agents import MPO, action_values, mpo_critic, mpo_policy
 from explorax.bonuses import Count, NoBonus, Scale
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Spec
@@ -48,6 +48,20 @@ def test_the_discrete_m_step_goes_from_the_policy_to_the_weights():
     np.testing.assert_allclose(gradient, (policy - weights) / 6, atol=1e-6)
     kl = (weights * np.log(weights / p_old)).sum(-1).mean()
     np.testing.assert_allclose([kl, metrics["e_step_kl"]], 0.05, rtol=1e-3)
+
+
+def test_targets_of_n_steps_are_discounted_sums_to_the_end_of_the_sequence():
+    agent, steps, rows = MPO(evaluation="n_step", discount=0.5), 3, 2
+    nothing, ends = jnp.zeros((steps, rows, 1)), jnp.zeros((steps, rows), bool)
+    reward, next_value = states((steps, rows), 1), states((steps, rows), 2)
+    sequences = mpo_critic.Sequences(
+        nothing, nothing, jnp.zeros((steps, rows), jnp.int32), nothing[..., 0], reward,
+        terminated=ends, truncated=ends, known=~ends,
+    )  # fmt: skip
+    told = mpo_critic.targets(agent, Discrete(2), {}, sequences, next_value)
+    third = reward[2] + 0.5 * next_value[2]
+    second = reward[1] + 0.5 * third
+    np.testing.assert_allclose(told, [reward[0] + 0.5 * second, second, third], rtol=1e-5)
 
 
 def test_the_parametric_discrete_step_climbs_the_expected_value():

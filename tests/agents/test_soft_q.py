@@ -82,6 +82,22 @@ def test_soft_values_of_a_linear_q_are_the_integral(proposal):
     np.testing.assert_allclose(value, want, atol=0.01)
 
 
+def test_values_are_estimated_by_the_proposal_that_was_set():
+    """Of a Q that is 0.1 everywhere: by uniform draws 0.1 + α log 2, by a narrow sampler's less."""
+    critic = {"params": {"output": {"kernel": jnp.zeros((2, 1)), "bias": jnp.asarray([0.1])}}}
+    sampler = {"params": {"output": {"kernel": jnp.asarray([[0.0], [1e-3]]),
+                                     "bias": jnp.asarray([0.0])}}}  # fmt: skip
+    uniform, narrow = (
+        soft_q_sampler.state_values(
+            dataclasses.replace(LINEAR, value_proposal=proposal, value_samples=3),
+            Box((1,)), critic, sampler, jnp.ones((4, 1)), jnp.float32(0.5), KEY,
+        )
+        for proposal in ("uniform", "sampler")
+    )  # fmt: skip
+    np.testing.assert_allclose(uniform, 0.1 + 0.5 * np.log(2), rtol=1e-5)
+    assert (narrow < -1.0).all()  # 0.1 − α log p, and log p is some six nats
+
+
 def test_discrete_soft_values_are_exact():
     agent, space = SoftQ(hidden=()), Discrete(3)
     critic, features = linear(4, 3, 0), random((5, 4), 3)
@@ -93,10 +109,11 @@ def test_discrete_soft_values_are_exact():
     np.testing.assert_allclose(value, 0.2 * np.log(np.exp(q / 0.2).sum(-1)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("alpha", [0.3, 3.0])
 @pytest.mark.parametrize("where", ["action", "pre_action", "release"])
-def test_what_particles_climb_in_each_space(where):
-    """α times ∇Q/α alone; ∇Q/α (1 − a²) − 2a; the release's ∇Q/α − 2a/(1 − a² + 10⁻⁶)."""
-    agent, alpha = dataclasses.replace(LINEAR, stein_space=where), 0.3
+def test_what_particles_climb_in_each_space(where, alpha):
+    """α, at most 1, times ∇Q/α; ∇Q/α (1 − a²) − 2a; the release's ∇Q/α − 2a/(1 − a² + 10⁻⁶)."""
+    agent = dataclasses.replace(LINEAR, stein_space=where)
     critic, x = linear(5, 1, 4), random((4, 6, 2), 5, 0.3)
     slope = jax.jit(partial(soft_q_sampler.log_target_gradient, agent, FLAT))(
         critic, random((4, 3)), x, jnp.float32(alpha)
@@ -108,7 +125,7 @@ def test_what_particles_climb_in_each_space(where):
         "pre_action": weight * (1 - np.tanh(x) ** 2) - 2 * np.tanh(x),
         "release": weight - 2 * x / (1 - x**2 + 1e-6),
     }[where]
-    np.testing.assert_allclose(slope, alpha * want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(slope, min(1.0, alpha) * want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("where", ["action", "pre_action"])

@@ -41,12 +41,14 @@ def log_probs_and_kl(agent, old, new, rollout):
     after = on_policy.distribution(agent, new.policy, seen)
     ratio = jnp.exp(after.log_prob(rollout.action) - before.log_prob(rollout.action))
     advantage = on_policy.prepare(agent, old, rollout).advantage
-    return before.kl(after).mean(), (ratio * advantage).mean() - advantage.mean()
+    entropy = after.entropy().mean() - before.entropy().mean()
+    rise = (ratio * advantage).mean() - advantage.mean() + agent.entropy_coef * entropy
+    return before.kl(after).mean(), rise
 
 
-@pytest.mark.parametrize("max_kl", [0.003, 0.05])
-def test_no_update_leaves_the_trust_region_and_each_improves(max_kl):
-    agent = with_settings(AGENT, max_kl=max_kl)
+@pytest.mark.parametrize(("max_kl", "entropy_coef"), [(0.003, 0.0), (0.05, 0.0), (0.05, 0.5)])
+def test_no_update_leaves_the_trust_region_and_each_improves(max_kl, entropy_coef):
+    agent = with_settings(AGENT, max_kl=max_kl, entropy_coef=entropy_coef)
     old, new, rollout, metrics = iterations(agent, jax.random.key(0))
     kl, rise = jax.jit(jax.vmap(partial(log_probs_and_kl, agent)))(old, new, rollout)
     assert np.all(kl <= max_kl * 1.001)

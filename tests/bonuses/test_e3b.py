@@ -115,5 +115,8 @@ def test_a_ridge_that_is_not_positive_is_refused(ridge):
 def test_too_many_features_and_a_missing_latent_are_refused_with_the_cure():
     with pytest.raises(Incompatible, match=r"3,000 features are more.*InverseEncoder\(features=64"):
         E3B(Raw()).init(KEY, spec_of(3000))
+    with pytest.raises(Incompatible, match="2,049 features are more than 2,048"):
+        E3B(Raw()).init(KEY, spec_of(2049))
+    jax.eval_shape(lambda: E3B(Raw()).init(KEY, spec_of(2048)))
     with pytest.raises(Incompatible, match="Agents that do: TRPO"):
         E3B(AgentLatent()).init(KEY, spec_of(3))

@@ -166,8 +166,11 @@ def test_resuming_what_is_not_there_starts_and_what_is_done_stays(
     path = train(CONFIG, tmp_path, resume=True, **ENV)
     assert_same_run(path, whole, walk_env())
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
-    assert train(CONFIG, tmp_path, resume=True, **ENV) == path
-    assert before == {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+    for resume in (True, False):
+        assert train(CONFIG, tmp_path, resume=resume, **ENV) == path
+        there = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+        assert there == before
+    (path / "DONE").unlink()
     with pytest.raises(RunDirectoryError, match="Three ways on"):
         train(CONFIG, tmp_path, **ENV)
     train(CONFIG, tmp_path, overwrite=True, **ENV)

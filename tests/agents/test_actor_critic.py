@@ -191,6 +191,14 @@ def test_rescaling_the_heads_changes_nothing_that_they_say():
     np.testing.assert_allclose(actor_critic.values(after, said), rollout.extras["value"], atol=1e-4)
 
 
+def test_after_many_rollouts_a_new_one_still_moves_the_scale_by_a_tenth():
+    state = SMALL.init(jax.random.key(0), Batched(ProbeBoth(), 2).spec)
+    old = replace(state, scale=replace(state.scale, updates=jnp.float32(10_000)))
+    scale = unrolling.rescaled(old, jnp.full((4, 2, 1), 5.0)).scale
+    np.testing.assert_allclose(scale.mean, 0.5, rtol=1e-5)  # from 0 towards 5
+    np.testing.assert_allclose(scale.std, np.sqrt(0.9 * 1.0 + 0.1 * 4.5**2), rtol=1e-5)
+
+
 def test_the_loss_of_a2c_is_the_papers():
     """Against its three terms written out, and its policy's gradient against their derivative."""
     from explorax.agents.a2c import loss

@@ -93,21 +93,28 @@ CASES = {
     ),
     **{dtype: whole(dtype) for dtype in WHOLE},
     "unbounded": Case(
-        box(-np.inf, np.inf, shape=(1,)), np.array([[1.0], [3.0], [9.0]], "float32"),
-        np.array([[-1], [0], [1]]), bounds=(1.0, 5.0),  # 9 is seen at the edge
+        box(-np.inf, np.inf, shape=(1,)),
+        np.array([[1.0], [3.0], [9.0]], "float32"),
+        np.array([[-1], [0], [1]]),
+        bounds=(1.0, 5.0),  # 9 is seen at the edge
     ),
     "half-bounded": Case(
-        box(0.0, np.inf, shape=(1,)), np.array([[0.0], [1.0], [4.0]], "float32"),
-        np.array([[-1], [-0.5], [1]]), bounds=(0.0, 4.0),
+        box(0.0, np.inf, shape=(1,)),
+        np.array([[0.0], [1.0], [4.0]], "float32"),
+        np.array([[-1], [-0.5], [1]]),
+        bounds=(0.0, 4.0),
     ),
     "partly bounded": Case(
         box(np.array([0.0, -np.inf], "float32"), np.array([10.0, np.inf], "float32")),
         np.array([[0.0, 0.0], [5.0, 1.0], [10.0, -2.0]], "float32"),
-        np.array([[-1, 0], [0, 0.5], [1, -1]]), bounds=(-2.0, 2.0),
+        np.array([[-1, 0], [0, 0.5], [1, -1]]),
+        bounds=(-2.0, 2.0),
     ),
     "unbounded int": Case(
-        box(-np.inf, np.inf, "int64", (1,)), np.array([[-2], [0], [1]]),
-        np.array([[-1], [0], [0.5]]), bounds=(-2.0, 2.0),
+        box(-np.inf, np.inf, "int64", (1,)),
+        np.array([[-2], [0], [1]]),
+        np.array([[-1], [0], [0.5]]),
+        bounds=(-2.0, 2.0),
     ),
     "Discrete": codes(spaces.Discrete(3), [0, 1, 2], [0, 1, 2], 3, [0, 1, 2]),
     "Discrete from 50": codes(spaces.Discrete(2, start=50), [50, 51, 50], [0, 1, 0], 52, [0, 1, 0]),
@@ -116,25 +123,36 @@ CASES = {
         spaces.Discrete(np.int64(3), start=np.int64(2)), [2, 3, 4], [0, 1, 2], 1.5, [0, 1, 2]
     ),
     "Discrete int8": codes(
-        spaces.Discrete(3, start=100, dtype=np.int8), np.array([100, 101, 102], "int8"),
-        [0, 1, 2], np.int8(-100), [0, 1, 2],
+        spaces.Discrete(3, start=100, dtype=np.int8),
+        np.array([100, 101, 102], "int8"),
+        [0, 1, 2],
+        np.int8(-100),
+        [0, 1, 2],
     ),
     "Discrete uint64": codes(
-        spaces.Discrete(3, start=1, dtype=np.uint64), np.array([1, 2, 3], "uint64"),
-        [0, 1, 2], 0, [0, 1, 2],
+        spaces.Discrete(3, start=1, dtype=np.uint64),
+        np.array([1, 2, 3], "uint64"),
+        [0, 1, 2],
+        0,
+        [0, 1, 2],
     ),
     "MultiDiscrete": codes(
-        spaces.MultiDiscrete([2, 3], start=[1, -1]), [[1, -1], [2, 0], [1, 1]],
-        [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0], [1, 0, 0, 0, 1]], [3, 0],
+        spaces.MultiDiscrete([2, 3], start=[1, -1]),
+        [[1, -1], [2, 0], [1, 1]],
+        [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0], [1, 0, 0, 0, 1]],
+        [3, 0],
     ),
     "MultiDiscrete, two axes": codes(
-        spaces.MultiDiscrete(np.array([[1, 2], [2, 1]])), np.array([[[0, 0], [1, 0]]] * 3),
-        [[1, 1, 0, 0, 1, 1]] * 3, [[0, 0], [-1, 0]],
+        spaces.MultiDiscrete(np.array([[1, 2], [2, 1]])),
+        np.array([[[0, 0], [1, 0]]] * 3),
+        [[1, 1, 0, 0, 1, 1]] * 3,
+        [[0, 0], [-1, 0]],
     ),
     "MultiDiscrete uint8": codes(
         spaces.MultiDiscrete([2, 200], dtype=np.uint8, start=[0, 56]),
         np.array([[0, 56], [1, 255], [1, 57]], "uint8"),
-        np.concatenate([[[1, 0], [0, 1], [0, 1]], np.eye(200)[[0, 199, 1]]], 1), [2, 56],
+        np.concatenate([[[1, 0], [0, 1], [0, 1]], np.eye(200)[[0, 199, 1]]], 1),
+        [2, 56],
     ),
     "MultiBinary": codes(
         spaces.MultiBinary(2), [[0, 1], [1, 1], [0, 0]], [[0, 1], [1, 1], [0, 0]], [0, 2]
@@ -154,7 +172,7 @@ CASES = {
         np.array([[0, -1], [1, 0], [1, 1]]),
         wrong=([3], [0]),
     ),
-}  # fmt: skip
+}
 REFUSED = [name for name, case in CASES.items() if case.wrong is not None]
 OWN = [name for name, case in CASES.items() if case.agent is not None]
 

@@ -6,8 +6,13 @@ In a process of their own: in this one each signature is checked, so wrong types
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+
+from explorax.core.errors import InvalidSetting
+from explorax.core.settings import check_types
 
 WHOLE, TUPLE = "must be a whole number", "must be a tuple of whole numbers, such as "
 RUN = "RunConfig('cart_pole', ex.TRPO(), ex.NoBonus(), "
@@ -89,3 +94,25 @@ def test_values_of_the_wrong_kind_are_refused(said, text):
 def test_scalars_of_numpy_lists_and_whole_floats_are_kept_as_pythons(said, text):
     assert not said[text].startswith("InvalidSetting")
     assert said[text] == said[SAME[text]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Settings whose tuple has entries of two types."""
+
+    both: tuple[int, float]
+
+
+def test_a_tuple_of_several_types_holds_each_in_its_place() -> None:
+    pair = Pair((2, 2.5))
+    check_types(pair)
+    assert pair.both == (2, 2.5)
+    for both, said in (((2, 2.5, 3), "a tuple of 2 entries"), ((2.5, 2), "must be a whole number")):
+        with pytest.raises(InvalidSetting, match=said):
+            check_types(unchecked(both))
+
+
+def unchecked(both: Any) -> Pair:
+    pair = object.__new__(Pair)  # past the type checker that tests run under
+    object.__setattr__(pair, "both", both)
+    return pair

@@ -108,10 +108,13 @@ def test_loss_of_the_m_step_and_its_gradients_are_those_of_rlax(per_dimension):
         for part, held in ((moved, constraints), (reshaped, [])):
             each = jax.tree.map(lambda leaf: leaf[:, None], part)
             loss, told = rlax.mpo_loss(
-                each.log_prob(actions), q, rlax.LagrangePenalty(temperature, BOUND),
+                each.log_prob(actions),
+                q,
+                rlax.LagrangePenalty(temperature, BOUND),
                 held or [(jnp.zeros(STATES), rlax.LagrangePenalty(jnp.float32(0), 0.0))],
-                AS_IT_IS, sample_axis=1,
-            )  # fmt: skip
+                AS_IT_IS,
+                sample_axis=1,
+            )
             total = total + (loss - told.temperature_loss).mean()
         return total
 

@@ -120,10 +120,16 @@ def test_retrace_errors_of_discrete_actions_are_those_of_rlax():
     terminated = np.arange(steps) == steps - 1
     at = np.arange(steps + 1)
     theirs = rlax.retrace(
-        q[:-1], q[1:], action[:-1], action[1:], reward,
-        np.where(terminated, 0.0, DISCOUNT).astype(np.float32), policy[1:],
-        behavior[at, action][1:], 0.9,
-    )  # fmt: skip
+        q[:-1],
+        q[1:],
+        action[:-1],
+        action[1:],
+        reward,
+        np.where(terminated, 0.0, DISCOUNT).astype(np.float32),
+        policy[1:],
+        behavior[at, action][1:],
+        0.9,
+    )
     taken = q[at, action][:-1]
     ours = jax.jit(returns.retrace)(
         reward[:, None],

@@ -55,9 +55,15 @@ def test_targets_of_n_steps_are_discounted_sums_to_the_end_of_the_sequence():
     nothing, ends = jnp.zeros((steps, rows, 1)), jnp.zeros((steps, rows), bool)
     reward, next_value = states((steps, rows), 1), states((steps, rows), 2)
     sequences = mpo_critic.Sequences(
-        nothing, nothing, jnp.zeros((steps, rows), jnp.int32), nothing[..., 0], reward,
-        terminated=ends, truncated=ends, known=~ends,
-    )  # fmt: skip
+        nothing,
+        nothing,
+        jnp.zeros((steps, rows), jnp.int32),
+        nothing[..., 0],
+        reward,
+        terminated=ends,
+        truncated=ends,
+        known=~ends,
+    )
     told = mpo_critic.targets(agent, Discrete(2), {}, sequences, next_value)
     third = reward[2] + 0.5 * next_value[2]
     second = reward[1] + 0.5 * third

@@ -85,15 +85,21 @@ def test_soft_values_of_a_linear_q_are_the_integral(proposal):
 def test_values_are_estimated_by_the_proposal_that_was_set():
     """Of a Q that is 0.1 everywhere: by uniform draws 0.1 + α log 2, by a narrow sampler's less."""
     critic = {"params": {"output": {"kernel": jnp.zeros((2, 1)), "bias": jnp.asarray([0.1])}}}
-    sampler = {"params": {"output": {"kernel": jnp.asarray([[0.0], [1e-3]]),
-                                     "bias": jnp.asarray([0.0])}}}  # fmt: skip
+    sampler = {
+        "params": {"output": {"kernel": jnp.asarray([[0.0], [1e-3]]), "bias": jnp.asarray([0.0])}}
+    }
     uniform, narrow = (
         soft_q_sampler.state_values(
             dataclasses.replace(LINEAR, value_proposal=proposal, value_samples=3),
-            Box((1,)), critic, sampler, jnp.ones((4, 1)), jnp.float32(0.5), KEY,
+            Box((1,)),
+            critic,
+            sampler,
+            jnp.ones((4, 1)),
+            jnp.float32(0.5),
+            KEY,
         )
         for proposal in ("uniform", "sampler")
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(uniform, 0.1 + 0.5 * np.log(2), rtol=1e-5)
     assert (narrow < -1.0).all()  # 0.1 − α log p, and log p is some six nats
 

@@ -62,7 +62,9 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "a state that grows": (
         {
             "step": lambda self, state, key, action: (
-                {**state, "more": state["steps"]}, jnp.float32(0), jnp.bool_(False),
+                {**state, "more": state["steps"]},
+                jnp.float32(0),
+                jnp.bool_(False),
             )
         },
         "Ring.step returned a state whose structure has gained ['more']",
@@ -70,7 +72,9 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "a state of another type": (
         {
             "step": lambda self, state, key, action: (
-                {**state, "steps": jnp.int32(1)}, jnp.float32(0), jnp.bool_(False),
+                {**state, "steps": jnp.int32(1)},
+                jnp.float32(0),
+                jnp.bool_(False),
             )
         },
         "a state whose leaf ['steps'] was float32 [] and is int32 []",
@@ -126,20 +130,23 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
         {"step": lambda self, state, action: (state, jnp.float32(0), jnp.bool_(False))},
         "Ring.step takes (state, action), where (state, key, action) is wanted.",
     ),
-    "no observe": ({"observe": None}, "Ring is no task: it has no observe, and explorax.envs"),
+    "no observe": ({"observe": None}, "Ring is not a task: it has no observe, and explorax.envs"),
     "actions beyond 1": (
         {"action": Box((1,), -2.0, 2.0)},
         "Ring.action is a Box of float32 from -2.0 to 2.0, and an agent's actions are float32",
     ),
     "no actions": ({"action": Discrete(0)}, "Discrete(n=0), where a whole number of actions"),
     "a shape with a hole": (
-        {"obs": Box((0,))}, "Ring.obs has the shape (0,), where a tuple such as (4,) is wanted.",
+        {"obs": Box((0,))},
+        "Ring.obs has the shape (0,), where a tuple such as (4,) is wanted.",
     ),
     "a dtype that is none": (
-        {"obs": replace(Ring.obs, dtype="floaty")}, "Ring.obs has the dtype 'floaty', where",
+        {"obs": replace(Ring.obs, dtype="floaty")},
+        "Ring.obs has the dtype 'floaty', where",
     ),
     "bounds the wrong way round": (
-        {"obs": Box((3,), 1.0, -1.0)}, "from 1.0 to -1.0, where lower bounds come first.",
+        {"obs": Box((3,), 1.0, -1.0)},
+        "from 1.0 to -1.0, where lower bounds come first.",
     ),
     "codes of another length": (
         {"obs": replace(Ring.obs, one_hot=(10,))},
@@ -154,13 +161,14 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
         "Ring.draw returned uint8 [8, 8], where uint8 [height, width, 3] is wanted",
     ),
     "a time limit of no steps": (
-        {"max_episode_steps": 0}, "Ring.max_episode_steps is 0, where a whole number from 1",
+        {"max_episode_steps": 0},
+        "Ring.max_episode_steps is 0, where a whole number from 1",
     ),
     "no reward at all": (
         {"step": lambda self, state, key, action: (state, jnp.float32(np.nan), jnp.bool_(False))},
         "Ring.step paid nan, no finite number",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", TASKS)
@@ -272,10 +280,12 @@ BONUSES: dict[str, tuple[dict[str, Any], str]] = {
         "Line.score paid nan for 12 of 12 ordinary steps, where finite numbers are wanted",
     ),
     "a score that trains": (
-        {"score": trains}, "Line.score trains: it returns a state whose ['weights'] changed by a",
+        {"score": trains},
+        "Line.score trains: it returns a state whose ['weights'] changed by a",
     ),
     "a score that trains in a loop": (
-        {"score": trains_in_a_loop}, "Line.score trains: it returns a state whose ['weights']",
+        {"score": trains_in_a_loop},
+        "Line.score trains: it returns a state whose ['weights']",
     ),
     "a state of another shape": (
         bonus_score(lambda paid, state: (paid, {**state, "seen": paid})),
@@ -296,11 +306,16 @@ BONUSES: dict[str, tuple[dict[str, Any], str]] = {
     "a rescore by order": ({"rescore": by_order}, "otherwise when the rows come in another order"),
     "replayable as a text": ({"replayable": "no"}, "Line.replayable is 'no', where True or False"),
     "numbers without a key": (
-        {"init": lambda self, key, spec: {"seen": jnp.float32(np.random.rand())} | Line.init(
-            self, key, spec) | {"more": jnp.float32(np.random.rand())}},
+        {
+            "init": lambda self, key, spec: (
+                {"seen": jnp.float32(np.random.rand())}
+                | Line.init(self, key, spec)
+                | {"more": jnp.float32(np.random.rand())}
+            )
+        },
         "Line.init is another program when it is traced a second time",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", BONUSES)
@@ -392,9 +407,10 @@ AGENTS: dict[str, tuple[dict[str, Any], str]] = {
         "Drawer.learn returned the metric 'r' as float32 [4, 2], where a scalar is wanted",
     ),
     "rollouts of no steps": (
-        {"rollout_length": property(lambda self: 0.5)}, "rollout_length is 0.5, where a whole",
+        {"rollout_length": property(lambda self: 0.5)},
+        "rollout_length is 0.5, where a whole",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", AGENTS)
@@ -427,12 +443,18 @@ def test_what_a_part_lacks_is_named():
         kept = {key: value for key, value in vars(cls).items() if key != name}
         return type(cls.__name__, (), {k: v for k, v in kept.items() if not k.startswith("__")})()
 
-    assert refused(without(Line, "update")).startswith("Line is no bonus: it has no update, and ")
-    assert refused(without(Line, "score")).startswith("Line is no bonus: it has no score, and ")
-    assert refused(without(Drawer, "learn")).startswith("Drawer is no agent: it has no learn, and ")
-    assert refused(without(Drawer, "carry")).startswith("Drawer is no agent: it has no carry, and ")
-    assert refused(without(Ring, "obs")).startswith("Ring is no task: it has no obs, and ")
-    assert refused(without(Ring, "step")).startswith("Ring is no task: it has no step, and ")
+    assert refused(without(Line, "update")).startswith(
+        "Line is not a bonus: it has no update, and "
+    )
+    assert refused(without(Line, "score")).startswith("Line is not a bonus: it has no score, and ")
+    assert refused(without(Drawer, "learn")).startswith(
+        "Drawer is not an agent: it has no learn, and "
+    )
+    assert refused(without(Drawer, "carry")).startswith(
+        "Drawer is not an agent: it has no carry, and "
+    )
+    assert refused(without(Ring, "obs")).startswith("Ring is not a task: it has no obs, and ")
+    assert refused(without(Ring, "step")).startswith("Ring is not a task: it has no step, and ")
     assert refused(object()).startswith("An object of object is neither a task, environments,")
 
 
@@ -440,9 +462,11 @@ def test_a_memory_that_is_lost_is_told_by_what_it_was():
     forgetful = made(
         Drawer,
         act=lambda self, state, carry, key, percept, *, greedy=False: (
-            jnp.zeros(percept.reward.shape, jnp.int32), (), (),
+            jnp.zeros(percept.reward.shape, jnp.int32),
+            (),
+            (),
         ),
-    )  # fmt: skip
+    )
     assert "whose structure was float32 [2, 1] and is ()" in refused(forgetful, SPEC)
 
 
@@ -452,14 +476,17 @@ def test_a_key_may_be_part_of_a_tasks_state():
             Ring,
             reset=lambda self, key: {"angle": jnp.float32(0), "steps": jnp.float32(0), "key": key},
             step=lambda self, state, key, action: (
-                {**state, "steps": state["steps"] + 1.0, "key": key}, jnp.float32(0),
+                {**state, "steps": state["steps"] + 1.0, "key": key},
+                jnp.float32(0),
                 jnp.bool_(False),
             ),
             place=lambda self, point: {
-                "angle": point[0], "steps": point[1], "key": jax.random.key(0),
+                "angle": point[0],
+                "steps": point[1],
+                "key": jax.random.key(0),
             },
         )
-    )  # fmt: skip
+    )
 
 
 def test_what_a_part_refuses_itself_is_passed_on():

@@ -10,10 +10,20 @@ from explorax.envs import suite
 # What each does that a careless check would take for a fault: prices made of gradients, states that
 # average them, memories, numbers drawn in `rescore`, tables, wrappers with clocks.
 QUICK = (
-    "MedianRatio", "E3B, random features", "RE3", "Count", "Episodic, hash",
-    "Surprise, trust region", "PseudoCount", "A2C, LSTM", "TabularQ",
-    "cart_pole", "deep_sea/N", "reacher", "probe_recall/N",
-)  # fmt: skip
+    "MedianRatio",
+    "E3B, random features",
+    "RE3",
+    "Count",
+    "Episodic, hash",
+    "Surprise, trust region",
+    "PseudoCount",
+    "A2C, LSTM",
+    "TabularQ",
+    "cart_pole",
+    "deep_sea/N",
+    "reacher",
+    "probe_recall/N",
+)
 
 
 def quick_first(names):

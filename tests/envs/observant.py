@@ -20,7 +20,7 @@ SEES = {
     "encodings": lambda: (sys.getfilesystemencoding(), locale.getpreferredencoding(False)),
     "errors": lambda: (sys.stdout.errors, sys.stderr.errors),
     "optimized": lambda: (sys.flags.optimize, sys.flags.utf8_mode, sys.flags.dev_mode),
-}  # fmt: skip
+}
 
 
 class Observant(gymnasium.Env):

@@ -98,11 +98,14 @@ def test_a_worker_tells_of_every_close_that_fails(capfd):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("text", "observes Text(1, 9, charset=.*) in ['said'], which is no array of numbers."),
-        ("one of", "in [0], which is no array of numbers. Take it out (gymnasium.wrappers.Filter"),
+        ("text", "observes Text(1, 9, charset=.*) in ['said'], which is not an array of numbers."),
+        (
+            "one of",
+            "in [0], which is not an array of numbers. Take it out (gymnasium.wrappers.Filter",
+        ),
         ("codes", "Discrete(1000000000000) in ['id'], whose one-hot code has 1,000,000,000,000"),
         ("many codes", "in [0], whose one-hot code has 80,000 entries; all codes .* 65,536"),
-        ("no space", "has (3,) for its observation_space, which is no space of Gymnasium."),
+        ("no space", "has (3,) for its observation_space, which is not a space of Gymnasium."),
         ("choices", "has 1,000,000,000,000 actions to choose among; at most 65,536"),
     ],
 )

@@ -29,6 +29,7 @@ PARTS = '''
 """Parts of the user's own."""
 import enum
 from dataclasses import dataclass
+from typing import Any
 import jax, jax.numpy as jnp, numpy as np
 from explorax.core.protocols import Box, Discrete
 
@@ -45,7 +46,7 @@ class AcrobotSparse:
     """Swing up, or do not."""
 
     power: float = 1.0  # of the motor
-    physics: Physics = Physics()
+    physics: Any = Physics()
     action = Discrete(2)
     obs = Box((1,), -jnp.inf, jnp.inf)
     max_episode_steps = 10
@@ -187,11 +188,16 @@ def test_names_that_a_module_registers_with_gymnasium_go_on_working(parts: Any) 
             "own_parts:Wanderer()",
             "bonus",
             InvalidSetting,
-            "own_parts:Wanderer is no bonus: it has no replayable, score, update, rescore.",
+            "own_parts:Wanderer is not a bonus: it has no replayable, score, update, rescore.",
         ),
-        ("own_parts:Physics()", "encoder", InvalidSetting, "is no encoder: it has no replayable"),
-        ("own_parts:Plain()", "bonus", InvalidSetting, "own_parts:Plain is no dataclass"),
-        ("Scale(own_parts:Plain(), 1.0)", "bonus", InvalidSetting, "Plain is no dataclass"),
+        (
+            "own_parts:Physics()",
+            "encoder",
+            InvalidSetting,
+            "is not an encoder: it has no replayable",
+        ),
+        ("own_parts:Plain()", "bonus", InvalidSetting, "own_parts:Plain is not a dataclass"),
+        ("Scale(own_parts:Plain(), 1.0)", "bonus", InvalidSetting, "Plain is not a dataclass"),
         ("own_parts:Novelty.__class__()", "bonus", UnknownName, "no named constructor"),
         ("own_parts:jax.jit()", "bonus", UnknownName, "has no class 'jax'"),
         ("own_parts:Novelty(open('f'))", "bonus", UnknownName, "'open'"),
@@ -225,9 +231,13 @@ def test_what_is_said_of_parts_that_cannot_be_made(
         ("own_parts:AcrobotSparse(power=True)", InvalidSetting, "power must be a number"),
         ("own_parts:AcrobotSparse(noisy_tv=-1)", InvalidSetting, "whole number of channels"),
         ("own_parts:AcrobotSparse(power=1", InvalidSetting, "no constructor expression"),
-        ("own_parts:Physics", InvalidSetting, "Physics is no task: it has no reset, observe, ste"),
-        ("own_parts:Novelty()", InvalidSetting, "own_parts:Novelty is no task: it has no reset"),
-        ("own_parts:Undecorated", InvalidSetting, "own_parts:Undecorated is no dataclass"),
+        (
+            "own_parts:Physics",
+            InvalidSetting,
+            "Physics is not a task: it has no obs, action, max_ep",
+        ),
+        ("own_parts:Novelty()", InvalidSetting, "own_parts:Novelty is not a task: it has no obs"),
+        ("own_parts:Undecorated", InvalidSetting, "own_parts:Undecorated is not a dataclass"),
         ("own_worlds:Corridor", InvalidSetting, "gymnasium.register(id='Corridor-v0', entry_poin"),
         ("__main__:Maze(size=3)", InvalidSetting, "Maze was defined in a script or a notebook"),
     ],

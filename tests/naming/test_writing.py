@@ -91,18 +91,22 @@ def test_the_digests_of_presets_are_those_of_repr() -> None:
     [
         (Holder(), f"{HERE}:Holder(held=None, size=3)"),
         (Holder((1,), -2), f"{HERE}:Holder(held=(1,), size=-2)"),
-        (Holder((Holder(), "it's")), f"{HERE}:Holder(held=({HERE}:Holder(held=None, size=3), "
-         '"it\'s"), size=3)'),
+        (
+            Holder((Holder(), "it's")),
+            f'{HERE}:Holder(held=({HERE}:Holder(held=None, size=3), "it\'s"), size=3)',
+        ),
         (Holder(float("nan")), f"{HERE}:Holder(held=nan, size=3)"),
         (Holder(-np.inf), f"{HERE}:Holder(held=-inf, size=3)"),
         (Holder(np.float64(0.5), np.int32(4)), f"{HERE}:Holder(held=0.5, size=4)"),  # pyright: ignore
         (Holder(Labeled()), f"{HERE}:Holder(held={HERE}:Labeled(labeled('icy')), size=3)"),
         (Named(Physics()), f"{HERE}:Named(held=labeled('long'), label='long')"),
         (Named((print, 3)), f"{HERE}:Named(held=(labeled('long'), 3), label='long')"),
-        (Named(Holder({1, 2})), f"{HERE}:Named(held={HERE}:Holder(held=labeled('long'), size=3), "
-         "label='long')"),
+        (
+            Named(Holder({1, 2})),
+            f"{HERE}:Named(held={HERE}:Holder(held=labeled('long'), size=3), label='long')",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_written(value: Any, text: str) -> None:
     assert write(value) == text
 
@@ -116,8 +120,11 @@ def test_not_a_number_reads_back() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (Physics(), f"Physics is an object of {HERE}:Physics, which is no dataclass"),
-        (Holder(Physics()), f"Holder.held is an object of {HERE}:Physics, which is no dataclass"),
+        (Physics(), f"Physics is an object of {HERE}:Physics, which is not a dataclass"),
+        (
+            Holder(Physics()),
+            f"Holder.held is an object of {HERE}:Physics, which is not a dataclass",
+        ),
         (Holder(Holder((1, Physics()))), "Holder.held.held is an object of"),
         (Holder(lambda x: x), "Holder.held is the function <lambda>"),
         (Holder(len), "Holder.held is the function len"),

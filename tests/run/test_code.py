@@ -3,6 +3,7 @@
 import importlib
 import json
 import linecache
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from explorax.report.words import notes
 from explorax.run import code, compare
 from explorax.run.code import Verdict, code_of, judge, own_source
 from explorax.run.directory import RunDirectory
+from explorax.run.meta import git_commit
 from explorax.run.train import resume_run, train
 
 WALK = suite.name_of(Walk())
@@ -110,6 +112,19 @@ def test_runs_of_ours_alone_name_no_classes() -> None:
     assert record(ours, suite.make("mountain_car", 10))["classes"] == {}
     cart = suite.make("gymnasium:CartPole-v1", 2)
     assert record(ours, cart)["classes"] == {}  # Gymnasium's own
+
+
+def test_the_commit_is_explorax_s_own_wherever_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = compare.configuration("mountain_car", TRPO(), NoBonus(), env_steps=9000)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.chdir(tmp_path)
+    code._commit.cache_clear()
+    commit = record(ours, suite.make("mountain_car", 10))["commit"]
+    assert commit == git_commit(Path(code.__file__).parents[3]) != git_commit(tmp_path)
 
 
 def test_environments_of_gymnasium_are_known_by_their_entry_point(

@@ -133,7 +133,7 @@ def test_an_expression_runs_no_code(tmp_path: Any) -> None:
 
 def test_a_kind_limits_what_may_stand_outermost() -> None:
     assert parse("NoBonus", "bonus") == NoBonus()
-    with pytest.raises(InvalidSetting, match="is no agent"):
+    with pytest.raises(InvalidSetting, match="is not an agent"):
         parse("NoBonus()", "agent")
     with pytest.raises(UnknownName, match="no bonus 'NoBonu'. Did you mean 'NoBonus'"):
         parse("NoBonu()", "bonus")

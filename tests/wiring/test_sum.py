@@ -41,18 +41,33 @@ ENVS = 4
 ITERATIONS = 3
 SCALE = 0.5  # of the bonus: a power of 2, so that it rounds nothing
 ON_POLICY: dict[str, Any] = dict(
-    rollout_length=8, hidden=(4,), value_hidden=(4,), value_epochs=2, value_minibatches=2,
-    gae_lambda=0.9, bonus_scale=SCALE,
-)  # fmt: skip
+    rollout_length=8,
+    hidden=(4,),
+    value_hidden=(4,),
+    value_epochs=2,
+    value_minibatches=2,
+    gae_lambda=0.9,
+    bonus_scale=SCALE,
+)
 ACTOR_CRITIC: dict[str, Any] = dict(
-    rollout_length=8, hidden=(4,), memory_size=4, gae_lambda=0.9, bonus_scale=SCALE,
+    rollout_length=8,
+    hidden=(4,),
+    memory_size=4,
+    gae_lambda=0.9,
+    bonus_scale=SCALE,
     # Held within it, the gradient would feel the weights of the last reward by its length.
     max_grad_norm=1e6,
-)  # fmt: skip
+)
 REPLAY: dict[str, Any] = dict(
-    rollout_length=8, hidden=(4,), updates_per_learn=2, batch_size=8, replay_capacity=80,
-    warmup_env_steps=32, target_copy_every=3, bonus_scale=SCALE,
-)  # fmt: skip
+    rollout_length=8,
+    hidden=(4,),
+    updates_per_learn=2,
+    batch_size=8,
+    replay_capacity=80,
+    warmup_env_steps=32,
+    target_copy_every=3,
+    bonus_scale=SCALE,
+)
 SMALL: dict[str, Any] = {
     "A2C": A2C(**ACTOR_CRITIC),
     "DQN": DQN(**REPLAY),
@@ -64,11 +79,13 @@ SMALL: dict[str, Any] = {
     "UNREAL": UNREAL(
         A2C(**ACTOR_CRITIC),
         (RewardPrediction(hidden=4), ValueReplay()),
-        replay_capacity=80, windows=4, window_length=4,
+        replay_capacity=80,
+        windows=4,
+        window_length=4,
     ),
     "SoftQ": SoftQ(**REPLAY, value_samples=3, fixed_particles=3, updated_particles=3),
     "TabularQ": TabularQ(rollout_length=8, bonus_scale=SCALE),
-}  # fmt: skip
+}
 TABLES = ("TabularQ",)  # they learn from one-hot codes alone
 
 

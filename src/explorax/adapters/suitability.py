@@ -2,7 +2,6 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from explorax.bonuses import MedianRatio, RunningMean
 from explorax.core.errors import ExploraxError, Incompatible, InvalidSetting
 from explorax.core.keys import key_of
 from explorax.core.protocols import Bonus, Rollout, Spec
+from explorax.core.settings import parts_of
 from explorax.encoders import AgentLatent
 
 
@@ -19,7 +19,7 @@ def check(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout, resets: b
 
     Of both only the shapes matter. resets: whether some rows of a step may be no transitions.
     Warns of normalisers whose memory is shorter than what is learned from at once. Raises
-    InvalidSetting for what is no bonus.
+    InvalidSetting for what is not a bonus.
     """
     if isinstance(bonus, type) or not all(
         hasattr(bonus, name) for name in ("init", "score", "update")
@@ -29,7 +29,7 @@ def check(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout, resets: b
             f"bonus={given}: it must be a bonus, an object such as RND() or "
             "Scale(RunningStd(RND()), 0.1)."
         )
-    for part in parts(bonus):
+    for part in parts_of(bonus):
         if isinstance(part, AgentLatent):
             raise Incompatible(
                 f"{bonus!r} measures novelty in the agent's own features, AgentLatent, which a "
@@ -45,19 +45,6 @@ def check(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout, resets: b
             )
     _check_shapes(bonus, spec, scored, learned)
     _warn_of_short_memories(bonus, learned.reward.shape[0])
-
-
-def parts(settings: Any) -> Iterator[Any]:
-    """Give `settings` and all settings within it: what a bonus is made of."""
-    yield settings
-    if isinstance(settings, tuple | list):
-        inner = list(settings)
-    elif dataclasses.is_dataclass(settings):
-        inner = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
-    else:
-        inner = []
-    for each in inner:
-        yield from parts(each)
 
 
 def _check_shapes(bonus: Bonus, spec: Spec, scored: Rollout, learned: Rollout) -> None:
@@ -86,7 +73,7 @@ def _shapes(tree: Any) -> Any:
 
 
 def _warn_of_short_memories(bonus: Bonus, steps: int) -> None:
-    for part in parts(bonus):
+    for part in parts_of(bonus):
         if isinstance(part, MedianRatio) and part.window < steps:
             cure = f"window={part.window * steps}"
         elif isinstance(part, RunningMean) and (1.0 - part.decay) * steps > 1.0:

@@ -1,7 +1,5 @@
 """Whether a part keeps what its protocol asks for, said in one sentence where it does not."""
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from explorax.checking.agents import check_agent
@@ -10,6 +8,7 @@ from explorax.checking.tasks import check_env, check_task
 from explorax.core import jax_settings
 from explorax.core.errors import InvalidSetting
 from explorax.core.protocols import Env, Spec
+from explorax.core.settings import parts_of
 from explorax.envs.task import Batched
 
 
@@ -61,17 +60,6 @@ def check_foreign(env: Env, agent: Any, bonus: Any) -> None:
 
 
 def _is_foreign(settings: Any) -> bool:
-    return any(not type(part).__module__.startswith("explorax.") for part in _parts(settings))
-
-
-def _parts(settings: Any) -> Iterator[Any]:
-    """Give `settings` and the parts within it."""
-    if isinstance(settings, tuple | list):
-        for each in settings:
-            yield from _parts(each)
-    elif is_dataclass(settings):
-        yield settings
-        for field in fields(settings):
-            yield from _parts(getattr(settings, field.name))
-    elif type(settings).__module__ != "builtins":
-        yield settings
+    """Return whether `settings`, or a part within it, is of a class outside explorax."""
+    modules = {type(part).__module__ for part in parts_of(settings)}
+    return any(not each.startswith("explorax.") for each in modules - {"builtins"})

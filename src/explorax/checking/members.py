@@ -5,14 +5,15 @@ from collections.abc import Collection
 from typing import Any
 
 from explorax.checking.calls import Fault
+from explorax.core.settings import members_of, with_article
 
-_ARTICLES = {"Env": "no environments side by side"}
+_WORDS = {"Env": "environments side by side"}
 
 
 def check_members(part: Any, protocol: type, optional: Collection[str] = ()) -> None:
     """Raise Fault where `part` lacks members of `protocol`, or a method takes other arguments."""
-    name = type(part).__name__
-    members = {each: wanted for each, wanted in vars(protocol).items() if not each.startswith("_")}
+    name, kind = type(part).__name__, protocol.__name__
+    members = {each: vars(protocol)[each] for each in members_of(protocol)}
     lacking = [
         each
         for each, wanted in members.items()
@@ -21,8 +22,8 @@ def check_members(part: Any, protocol: type, optional: Collection[str] = ()) -> 
     ]
     if lacking:
         raise Fault(
-            f"{name} is {_ARTICLES.get(protocol.__name__, f'no {protocol.__name__.lower()}')}: it "
-            f"has no {', '.join(lacking)}, and {protocol.__module__}.{protocol.__name__} says what "
+            f"{name} is not {_WORDS.get(kind, with_article(kind.lower()))}: it "
+            f"has no {', '.join(lacking)}, and {protocol.__module__}.{kind} says what "
             "one must have."
         )
     for each, wanted in members.items():

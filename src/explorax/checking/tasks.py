@@ -14,7 +14,7 @@ from explorax.checking.calls import Fault
 from explorax.core.binding import change_of, described
 from explorax.core.protocols import Box, Discrete, Env, Spec, Step, View
 from explorax.core.rollouts import as_array, leaves_of
-from explorax.envs.task import Batched, Task
+from explorax.envs.task import OPTIONAL, Batched, Task
 
 _ENVS, _STEPS = 4, 24  # of a short play of a task
 _PLACES = 5  # along each axis of the view, where `place` is asked
@@ -24,7 +24,7 @@ _CELLS = 1.5  # of the map, how far from the point a placed state may lie
 def check_task(task: Any) -> None:
     """Raise where `task` does something else than `Task` asks for."""
     settings.check_frozen(task)
-    members.check_members(task, Task, optional=("draw", "place"))
+    members.check_members(task, Task, optional=OPTIONAL)
     name = type(task).__name__
     before = settings.held(task)
     spec = calls.called(f"{name}'s spec", lambda: Batched(task, _ENVS).spec)

@@ -100,8 +100,8 @@ def _check_pair(where: str, view: View, axis: int, dim: tuple[int, int], obs: np
         worst = int(away.argmax())
         raise Fault(
             f"{where} takes entries {dim} for the cosine and sine of {view.labels[axis]!r}, and an "
-            f"observation has ({cosine[worst]:.4g}, {sine[worst]:.4g}) there, which is no point of "
-            "the unit circle; a dim that is the angle itself is written as one number."
+            f"observation has ({cosine[worst]:.4g}, {sine[worst]:.4g}) there, which is not a point "
+            "of the unit circle; a dim that is the angle itself is written as one number."
         )
 
 

@@ -1,5 +1,7 @@
-"""What every dataclass of settings checks first: that its fields hold what their types say."""
+"""Settings: whether their fields hold what their types say, and what they are made of."""
 
+import dataclasses
+from collections.abc import Iterator
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -74,34 +76,56 @@ def _first_that_fits(hints: tuple[Any, ...], value: Any) -> Any:
 
 
 def _tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    item = hints[0]
+    many = len(hints) == 2 and hints[1] is Ellipsis
+    words = f"a tuple of {_plural(hints[0])}" if many else f"a tuple of {len(hints)} entries"
+    if not isinstance(value, tuple | list) or not (many or len(value) == len(hints)):
+        raise _Misfit(words)
     try:
-        if not isinstance(value, tuple | list):
-            raise _Misfit("no tuple")
-        return tuple([_fitted(item, each) for each in value])
-    except _Misfit:
-        plural = {int: "whole numbers, such as (32,) or ()", float: "numbers"}
-        words = plural.get(item, f"{getattr(item, '__name__', item)} objects")
-        raise _Misfit(f"a tuple of {words}") from None
+        return tuple(map(_fitted, hints[:1] * len(value) if many else hints, value))
+    except _Misfit as misfit:
+        raise _Misfit(words if many else f"{words}, one of which must be {misfit}") from None
+
+
+def _plural(item: Any) -> str:
+    plural = {int: "whole numbers, such as (32,) or ()", float: "numbers"}
+    return plural.get(item, f"{getattr(item, '__name__', item)} objects")
 
 
 def _check_part(wanted: type, value: Any) -> None:
     if hasattr(wanted, "__dataclass_fields__") and not isinstance(value, wanted):
         hint = f" and not a class: write {value.__name__}(...)" if isinstance(value, type) else ""
-        raise _Misfit(f"{_with_article(wanted.__name__)}{hint}")
+        raise _Misfit(f"{with_article(wanted.__name__)}{hint}")
     if getattr(wanted, "_is_protocol", False):
         _check_members(wanted, value)
 
 
+def members_of(protocol: type) -> tuple[str, ...]:
+    """Return the names of the methods and attributes that a protocol asks for."""
+    return tuple(name for name in vars(protocol) if not name.startswith("_"))
+
+
+def parts_of(settings: Any) -> Iterator[Any]:
+    """Yield `settings` and all settings within it: what a part is made of."""
+    yield settings
+    if isinstance(settings, tuple | list):
+        inner = list(settings)
+    elif dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+        inner = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
+    else:
+        inner = []
+    for each in inner:
+        yield from parts_of(each)
+
+
 def _check_members(protocol: Any, value: Any) -> None:
-    members = [name for name in vars(protocol) if not name.startswith("_")]
-    kind = _with_article(protocol.__name__.lower())
+    kind = with_article(protocol.__name__.lower())
     if isinstance(value, type):
         raise _Misfit(f"{kind} and not a class: write {value.__name__}(...)")
-    lacking = [name for name in members if not hasattr(value, name)]
+    lacking = [name for name in members_of(protocol) if not hasattr(value, name)]
     if lacking:
         raise _Misfit(f"{kind}; {type(value).__name__} has no {', '.join(lacking)}")
 
 
-def _with_article(name: str) -> str:
+def with_article(name: str) -> str:
+    """Return "an agent" of "agent"."""
     return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"

@@ -8,17 +8,16 @@ from typing import Any, get_type_hints
 import explorax.envs as envs
 from explorax.core.errors import InvalidSetting, UnknownName
 from explorax.core.protocols import Env
+from explorax.core.settings import check_types, members_of
 from explorax.envs.noisy_tv import NoisyTV
-from explorax.envs.task import Task
+from explorax.envs.task import OPTIONAL, Task
 from explorax.naming.own import TYPED, check_importable, imported, lacks, no_class, own_class
 from explorax.naming.reading import Reader, parsed
 from explorax.naming.writing import write, write_short
 
 TELEVISION = "noisy_tv"  # the setting that every task has: the channels of its NoisyTV
-_TASK = ("reset", "observe", "step", "obs", "action")
-_TASK += ("max_episode_steps", "success_return", "view")
-_ENV = ("reset", "step", "spec", "traceable")
-_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+_TASK = tuple(name for name in members_of(Task) if name not in OPTIONAL)
+_ENV = tuple(name for name in members_of(Env) if name not in OPTIONAL)
 
 
 def made(text: str, num_envs: int) -> Task | Env | None:
@@ -89,7 +88,7 @@ def _constructed(text: str, name: str, num_envs: int) -> Task | Env | None:
     given = {keyword.arg for keyword in call.keywords}
     if kind == "environment" and "num_envs" in fields - given:
         call.keywords.append(ast.keyword("num_envs", ast.Constant(num_envs)))
-    value = _typed(reader.top(call), name)
+    value = _typed(reader.top(call))
     return NoisyTV(value, channels) if channels else value
 
 
@@ -97,22 +96,21 @@ def _is_settings(cls: type) -> bool:
     return dataclasses.is_dataclass(cls)
 
 
-def _typed(value: Any, name: str) -> Any:
+def _typed(value: Any) -> Any:
     """Return settings whose plain fields hold what their types say, whole numbers as floats where
     those are wanted, so that 2 and 2.0 are one setting. Raises InvalidSetting."""
     try:
         hints = get_type_hints(type(value))
     except Exception:  # names that only a type checker imports
         return value
-    changes = {}
-    for field in dataclasses.fields(value):
-        wanted, own = hints.get(field.name), getattr(value, field.name)
-        if wanted is float and type(own) is int:
-            changes[field.name] = float(own)
-        elif wanted in _WORDS and type(own) is not wanted:
-            told = f"{field.name} must be {_WORDS[wanted]}"
-            raise InvalidSetting(f"{name}({field.name}={own!r}): {told}.")
-    return dataclasses.replace(value, **changes) if changes else value
+    changes = {
+        field.name: float(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if hints.get(field.name) is float and type(getattr(value, field.name)) is int
+    }
+    value = dataclasses.replace(value, **changes) if changes else value
+    check_types(value)
+    return value
 
 
 def _registered(name: str) -> bool:
@@ -134,6 +132,6 @@ def _neither(cls: type, name: str) -> str:
             f"entry_point={path}) and write {module}:{path}-v0."
         )
     return (
-        f"{name} is no task: it has no {', '.join(lacks(cls, _TASK))}. "
+        f"{name} is not a task: it has no {', '.join(lacks(cls, _TASK))}. "
         f"explorax.envs.task.Task says what one must have."
     )

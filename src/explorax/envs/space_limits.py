@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from explorax.core.errors import Incompatible
 
-MOST_CODES = 2**16  # entries of one-hot codes in an observation; choices of an action
+MAX_CODES = 2**16  # entries of one-hot codes in an observation; choices of an action
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -19,42 +19,42 @@ def check_observed(space: Any, name: str) -> None:
     texts, and what is now one thing and now another."""
     if not isinstance(space, spaces.Space):
         raise Incompatible(
-            f"{name} has {space!r} for its observation_space, which is no space of Gymnasium. "
+            f"{name} has {space!r} for its observation_space, which is not a space of Gymnasium. "
             "Mend the environment."
         )
     for key, part in _parts(space):
         if not isinstance(part, _NUMBERS):
             raise Incompatible(
-                f"{name} observes {part}{key}, which is no array of numbers. Take it out "
+                f"{name} observes {part}{key}, which is not an array of numbers. Take it out "
                 "(gymnasium.wrappers.FilterObservation), or make numbers of it "
                 "(gymnasium.wrappers.TransformObservation)."
             )
 
 
 def check_codes(space: spaces.Space, name: str, acts: bool = False) -> None:
-    """Raise Incompatible, with the key, where one-hot codes would be longer than MOST_CODES.
+    """Raise Incompatible, with the key, where one-hot codes would be longer than MAX_CODES.
 
     space: of observations, or of actions (`acts`).
     """
     lengths = [(_code_length(part), key, part) for key, part in _parts(space)]
     total = sum(length for length, *_ in lengths)
-    if total > MOST_CODES:
+    if total > MAX_CODES:
         length, key, part = max(lengths, key=lambda each: each[0])
         does, what = ("acts in", "an action") if acts else ("observes", "an observation")
         cure = "(gymnasium.wrappers.TransformObservation), or take it out (FilterObservation)"
         raise Incompatible(
             f"{name} {does} {part}{key}, whose one-hot code has {length:,} entries; all codes of "
-            f"{what} may have {MOST_CODES:,} together. Write the number as several small ones, "
+            f"{what} may have {MAX_CODES:,} together. Write the number as several small ones, "
             f"such as its digits, or as a Box "
             f"{'(gymnasium.wrappers.TransformAction)' if acts else cure}."
         )
 
 
 def check_choices(count: int, name: str) -> None:
-    """Raise Incompatible where there are more actions than MOST_CODES."""
-    if count > MOST_CODES:
+    """Raise Incompatible where there are more actions than MAX_CODES."""
+    if count > MAX_CODES:
         raise Incompatible(
-            f"{name} has {count:,} actions to choose among; at most {MOST_CODES:,} are possible. "
+            f"{name} has {count:,} actions to choose among; at most {MAX_CODES:,} are possible. "
             "Choose among fewer, or act in a Box (gymnasium.wrappers.TransformAction)."
         )
 

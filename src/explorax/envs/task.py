@@ -58,6 +58,10 @@ class Task(Protocol):
         ...
 
 
+# What a task can do without: pictures, and maps of the bonus.
+OPTIONAL = ("draw", "place")
+
+
 @pytree
 class BatchState:
     task: Any  # leaves [E, ...]

@@ -92,7 +92,7 @@ def check_settings_class(cls: type, name: str) -> None:
     """Raise InvalidSetting unless `cls` is a dataclass, whose fields are its settings."""
     if not dataclasses.is_dataclass(cls):
         raise InvalidSetting(
-            f"{name} is no dataclass, so its settings cannot be written. Put "
+            f"{name} is not a dataclass, so its settings cannot be written. Put "
             "@dataclass(frozen=True) over the class, its settings being its fields."
         )
 

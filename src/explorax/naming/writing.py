@@ -122,6 +122,5 @@ def _in_words(value: Any) -> str:
         return "a dict"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"the function {value.__qualname__}"
-    return (
-        f"an object of {type(value).__module__}:{type(value).__qualname__}, which is no dataclass"
-    )
+    cls = type(value)
+    return f"an object of {cls.__module__}:{cls.__qualname__}, which is not a dataclass"

@@ -63,7 +63,7 @@ def code_of(config: RunConfig, env: Any, root: Path) -> dict[str, Any]:
     record = {
         "explorax": __version__,
         "source": own_source(),
-        "commit": _commit(Path.cwd()),
+        "commit": _commit(),
         "classes": dict(sorted(classes.items())),
     }
     if config.init_from is not None:
@@ -176,8 +176,10 @@ def own_source() -> str:
 
 
 @cache
-def _commit(directory: Path) -> str | None:
-    return git_commit(directory)
+def _commit() -> str | None:
+    """Return the commit of explorax's own clone, where it runs from one."""
+    clone = Path(__file__).parents[3]
+    return git_commit(clone) if (clone / ".git").exists() else None
 
 
 def _other_explorax(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

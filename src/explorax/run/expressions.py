@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from explorax.core.errors import InvalidSetting
+from explorax.core.settings import members_of, with_article
 from explorax.naming.own import lacks
 from explorax.naming.reading import ANY, Reader, parsed
 from explorax.naming.writing import class_name, write
@@ -79,7 +80,7 @@ def members(kind: str) -> tuple[str, ...]:
     """Return the methods and attributes that an object of one of KINDS must have."""
     module, _, name = _PROTOCOLS[kind].partition(":")
     protocol = getattr(importlib.import_module(module), name)
-    return tuple(member for member in vars(protocol) if not member.startswith("_"))
+    return members_of(protocol)
 
 
 def _check_kind(text: str, value: Any, kind: str, shown: Mapping[str, type]) -> None:
@@ -88,13 +89,13 @@ def _check_kind(text: str, value: Any, kind: str, shown: Mapping[str, type]) -> 
     name = class_name(type(value))
     if ":" not in name:
         raise InvalidSetting(
-            f"{text!r} is no {kind}. Possible: {', '.join(sorted(shown))}, "
+            f"{text!r} is not {with_article(kind)}. Possible: {', '.join(sorted(shown))}, "
             f"for example {_example(shown)}."
         )
     lacking = lacks(type(value), members(kind))
     if lacking:
         raise InvalidSetting(
-            f"{name} is no {kind}: it has no {', '.join(lacking)}. "
+            f"{name} is not {with_article(kind)}: it has no {', '.join(lacking)}. "
             f"{_PROTOCOLS[kind].replace(':', '.')} says what one must have."
         )
 

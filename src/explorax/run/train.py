@@ -105,9 +105,15 @@ def train(
                 directory.clear()
             directory.create(config.to_json(environment.spec, made_with), anew=begins)
             run = _Run(
-                config, environment, directory, driver, shown, stop, checkpoint_seconds,
+                config,
+                environment,
+                directory,
+                driver,
+                shown,
+                stop,
+                checkpoint_seconds,
                 on_divergence,
-            )  # fmt: skip
+            )
             run.go(begun, compile_seconds, tensorboard, taken, told)
     if progress:
         print(f"Everything is in {directory.path}/ (see it with: explorax report {directory.path})")

@@ -105,7 +105,7 @@ def test_usage_errors_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:
         ("--env", "mountan_car", "Did you mean 'mountain_car'?"),
         ("--env", "mountain_car_sparse(pwer=1)", "Did you mean 'power'?"),
         ("--agent", "TRP()", "no agent 'TRP'. Did you mean 'TRPO'?"),
-        ("--agent", "VIME()", "no agent"),
+        ("--agent", "VIME()", "is not an agent"),
         ("--agent", "TRPO(max_lk=1)", "no field of TRPO 'max_lk'. Did you mean 'max_kl'?"),
         ("--bonus", "VIEM()", "no bonus 'VIEM'. Did you mean 'VIME'?"),
         ("--bonus", "Scale(VIME(), -1.0)", "factor must be at least 0"),

@@ -360,7 +360,7 @@ def test_an_action_that_is_not_finite_is_refused(fake):
     [
         ({"actions": spaces.MultiDiscrete([2, 2])}, "actions must be Discrete"),
         ({"actions": spaces.Box(-np.inf, np.inf, (1,))}, "a Box with finite bounds"),
-        ({"space": spaces.Sequence(spaces.Discrete(2))}, "is no array of numbers"),
+        ({"space": spaces.Sequence(spaces.Discrete(2))}, "which is not an array of numbers"),
     ],
 )
 def test_spaces_without_a_counterpart_are_refused(fake, settings, words):

@@ -37,7 +37,7 @@ class State:
 
     training: Any  # the stacked Training [S], or a tuple of Trainings
     done: int = 0  # iterations of the chunk under way
-    history: Any = None  # in its first rows what these told, by name, leaves [n, S, ...]; or None
+    history: Any = None  # what these told, as the driver keeps it; None where none was
 
 
 class _Pace:
@@ -137,6 +137,11 @@ class DeviceDriver:
     def to_saved(self, state: State) -> Any:
         return state.training
 
+    def history(self, state: State) -> dict[str, Any]:
+        """Return what the iterations of the chunk under way told, in the first rows of [n, S, ...],
+        by name; {} where none is done."""
+        return state.history if state.done else {}
+
     def from_saved(self, saved: Any, done: int = 0, history: Any = None) -> State:
         """Return the state from `to_saved` and the other fields. Raises CheckpointError."""
         if not done:
@@ -206,39 +211,35 @@ class HostDriver:
     def advance(self, state: State, iterations: int) -> tuple[State, dict[str, np.ndarray] | None]:
         """Return (state, metrics [S]) after the next iteration of a chunk of so many, None for the
         metrics until all of them are done; with the restarts of environments where they may be."""
-        config, parts = self._config, (self._env, self._config.agent, self._config.bonus)
+        parts = (self._env, self._config.agent, self._config.bonus)
         before = _restarts(state)
         done = [host_loop.iterate_on_host(*parts, training) for training in state.training]
-        told = {
-            name: np.stack([np.asarray(each[name]) for *_, each in done]) for name in done[0][2]
-        }
+        # of each seed, as it lies on the device: to read it now would be to wait for it
+        told = {name: [each[name] for *_, each in done] for name in done[0][2]}
         if before is not None:
-            told[_RESTARTS] = (_restarts(state) - before).astype(np.int32)
+            told[_RESTARTS] = list((_restarts(state) - before).astype(np.int32))
         if self.watch is not None:  # not before all seeds are done: a fault leaves none half seen
             for row, (_, rollout, _) in enumerate(done):
                 self.watch(row, rollout)
-        history = state.history
-        if history is None:
-            rows = max(config.chunks)
-            history = {n: np.zeros((rows, *leaf.shape), leaf.dtype) for n, leaf in told.items()}
-        _check_history(history, told, rows=False)
-        for name, leaf in told.items():
-            history[name][state.done] = leaf
+        history = [] if state.history is None else state.history
+        if history:
+            _check_history(_first_seed(history[-1]), _first_seed(told))
+        history.append(told)
         after = State(tuple(training for training, *_ in done), state.done + 1, history)
         return (after, None) if after.done < iterations else self._end(after)
 
     def _end(self, state: State) -> tuple[State, dict[str, np.ndarray]]:
         """Return (the state at the beginning of the next chunk, metrics [S] of the one done)."""
-        history = dict(state.history)
+        history = self.history(state)
         restarts = history.pop(_RESTARTS, None)
         tally, metrics = _ending(self._env.spec.view, state.done)(self.tally(state), history)
         metrics = {name: np.asarray(value) for name, value in metrics.items()}
         if restarts is not None:
-            metrics[_RESTARTS] = restarts[: state.done].sum(0)
+            metrics[_RESTARTS] = restarts.sum(0)
         training = tuple(
             replace(each, tally=_seed(tally, row)) for row, each in enumerate(state.training)
         )
-        return State(training, 0, state.history), metrics
+        return State(training), metrics
 
     def take_notes(self, state: State) -> list[str]:
         """Return what has happened to environments that a person should know, in sentences.
@@ -254,6 +255,11 @@ class HostDriver:
     def to_saved(self, state: State) -> Any:
         return tuple((training.learner, training.tally) for training in state.training)
 
+    def history(self, state: State) -> dict[str, Any]:
+        """Return what the iterations of the chunk under way told, [n, S, ...], by name."""
+        told: list[dict[str, list[Any]]] = state.history or []
+        return {name: np.stack([_rows(row[name]) for row in told]) for name in (told or [{}])[0]}
+
     def from_saved(self, saved: Any, done: int = 0, history: Any = None) -> State:
         """Return the state from `to_saved` and the other fields, where new episodes begin."""
         nothing = jnp.zeros(self._env.spec.num_envs)
@@ -265,8 +271,8 @@ class HostDriver:
             )
             for learner, tally in saved
         )
-        history = {name: np.array(rows) for name, rows in history.items()} if done else None
-        return State(training, done, history)
+        told = [{name: list(rows[row]) for name, rows in history.items()} for row in range(done)]
+        return State(training, done, told or None)
 
     def _opened(self, learner: loop.Learner, tally: Any, key: Any) -> loop.Training:
         actor = loop.open_episodes(self._env, self._config.agent, key)
@@ -304,20 +310,28 @@ def _ending(view: View | None, iterations: int) -> Any:
     return jax.jit(end, compiler_options=QUICK)
 
 
-def signs(state: State) -> dict[str, Any]:
+def signs(history: Mapping[str, Any], done: int) -> dict[str, Any]:
     """Return of a chunk under way what `divergence.take` reads of a chunk's metrics."""
-    broken = jnp.asarray(state.history[loop.NONFINITE][: state.done])
+    broken = jnp.asarray(history[loop.NONFINITE][:done])
     first = jax.vmap(nonfinite.first, in_axes=1)(broken)
-    return {**dict.fromkeys(state.history), loop.NONFINITE: first}
+    return {**dict.fromkeys(history), loop.NONFINITE: first}
 
 
-def _check_history(saved: Mapping[str, Any], told: Mapping[str, Any], rows: bool = True) -> None:
-    """Raise CheckpointError unless a history is of what is told here; rows: of a history too."""
+def _rows(seeds: list[Any]) -> np.ndarray:
+    return np.stack([np.asarray(each) for each in seeds])
 
-    def shapes(tree: Mapping[str, Any], skip: int) -> dict[str, Any]:
-        return {name: (leaf.shape[skip:], leaf.dtype) for name, leaf in tree.items()}
 
-    if shapes(saved, 0 if rows else 1) != shapes(told, 0):
+def _first_seed(told: Mapping[str, list[Any]]) -> dict[str, Any]:
+    return {name: seeds[0] for name, seeds in told.items()}
+
+
+def _check_history(saved: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless what was told before is like what is told here."""
+
+    def shapes(tree: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: (leaf.shape, leaf.dtype) for name, leaf in tree.items()}
+
+    if shapes(saved) != shapes(told):
         raise CheckpointError(
             f"The checkpoint's metrics of the chunk under way, {', '.join(sorted(saved))}, are not "
             f"those that are told here, {', '.join(sorted(told))}. It was probably written by "

@@ -268,13 +268,13 @@ class _Run:
 
     def save(self) -> Path:
         """Save all and return where. Raises Diverged as `heed` does, for the chunk under way."""
-        done = self.state.done
+        done, history = self.state.done, self.driver.history(self.state)
         if done:
-            self.heed(self.broken(signs(self.state)))
+            self.heed(self.broken(signs(history, done)))
         self.metrics.sync()
         path = checkpoint.save(
             self.directory.checkpoints,
-            self.saved(self.driver.to_saved(self.state), self.state.history if done else {}),
+            self.saved(self.driver.to_saved(self.state), history),
             digest=self.config.digest,
             seed=self.config.seed,
             chunk=self.chunk,

@@ -23,7 +23,16 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(
     str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")
 ))  # fmt: skip
-CATALOGUES = ("agents", "behaviors", "bonuses", "densities", "encoders", "envs", "presets")
+CATALOGUES = (
+    "agents",
+    "behaviors",
+    "bonuses",
+    "densities",
+    "encoders",
+    "envs",
+    "posteriors",
+    "presets",
+)
 
 # 250 lines are a good size for a file, and a concept per file is the rule; a function has about 60.
 MOST_LINES, MOST_FUNCTION_LINES, DEEPEST_NESTING = 450, 75, 2

@@ -26,11 +26,21 @@ if TYPE_CHECKING:
     from explorax.densities import *  # noqa: F403
     from explorax.encoders import *  # noqa: F403
     from explorax.envs import *  # noqa: F403
+    from explorax.posteriors import *  # noqa: F403
     from explorax.presets import Experiment
     from explorax.result import Comparison, Result
 
 # whose `__all__` is found here
-_CATALOGUES = ("agents", "bonuses", "auxiliaries", "behaviors", "encoders", "densities", "envs")
+_CATALOGUES = (
+    "agents",
+    "bonuses",
+    "auxiliaries",
+    "behaviors",
+    "encoders",
+    "densities",
+    "posteriors",
+    "envs",
+)
 _FUNCTIONS = {
     "bind": "explorax.core.binding",
     "check": "explorax.checking",

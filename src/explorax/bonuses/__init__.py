@@ -13,6 +13,7 @@ from explorax.bonuses.normalize import MedianRatio, RunningMean
 from explorax.bonuses.prediction_error import PredictionError
 from explorax.bonuses.pseudo_count import PseudoCount
 from explorax.bonuses.re3 import RE3
+from explorax.bonuses.return_share import ReturnShare
 from explorax.bonuses.ride import RIDE
 from explorax.bonuses.rnd import RND
 from explorax.bonuses.running_std import RunningStd
@@ -40,6 +41,7 @@ __all__ = [
     "PredictionError",
     "Product",
     "PseudoCount",
+    "ReturnShare",
     "RunningMean",
     "RunningStd",
     "Scale",

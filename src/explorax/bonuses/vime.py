@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import optax
 
 from explorax.bonuses.dynamics import DynamicsModel, DynamicsState
-from explorax.core.errors import require
+from explorax.core.errors import InvalidSetting, require
 from explorax.core.protocols import Key, Metrics, Rollout, Spec, State
 from explorax.core.settings import check_types
 from explorax.encoders.encoder import Encoder
 from explorax.nets import bayes
+from explorax.posteriors.posterior import Posterior
 
 METHODS = ("second_order", "gradient_steps")
 GAINS = ("information", "compression")
@@ -38,8 +39,11 @@ class VIME:
     rest. No gradient reaches the features. Rows in the pool keep the features they had when new, so
     keep the pool short (pool_size=10_000) where the encoder learns.
 
-    Raw gains fall by many orders of magnitude as the model learns: wrap in `MedianRatio` or
+    Raw gains fall by many orders of magnitude as the network learns: wrap in `MedianRatio` or
     `RunningMean`, and `Scale` by the paper's η.
+
+    VIME(model=LastLayer()) pays the gain of an exact posterior, on features in place of the
+    network's own: it is bounded, fades as 1/n, and needs no median: ReturnShare(VIME(model=...)).
 
     Deviations from the authors' code: episode ends are respected (`cross_episodes=True`, and
     `VIME.paper()`, pair the last step of an episode with the first observation of the next, as they
@@ -76,10 +80,14 @@ class VIME:
     gain_optimizer: str = "adam"  # or "sgd"; for "gradient_steps"
     gain: str = "information"  # KL[new‖old], or "compression": KL[old‖new]; second order: the same
     clip: float = 1000.0  # of the raw gain, nats
+    # A posterior in place of the mean-field network, whose settings are those above; None: that.
+    model: Posterior | None = None  # such as LastLayer(), whose gain is exact
 
     def __post_init__(self) -> None:
         check_types(self)
-        self._model.validate(self)
+        if self.model is not None:
+            self._refuse_settings_of_the_network()
+        self._network.validate(self)
         require(self.method in METHODS, self, "method", f"one of {METHODS}")
         require(self.gain in GAINS, self, "gain", f"one of {GAINS}")
         known = self.gain_optimizer in OPTIMIZERS
@@ -105,34 +113,50 @@ class VIME:
             cross_episodes=True,
         )
 
+    def _refuse_settings_of_the_network(self) -> None:
+        set_too = [
+            f.name for f in fields(self) if f.name != "model" and getattr(self, f.name) != f.default
+        ]
+        if set_too:
+            raise InvalidSetting(
+                f"{', '.join(set_too)}: settings of VIME's own network, which model={self.model!r} "
+                f"takes the place of. Leave them out, or leave out model."
+            )
+
     @property
-    def _model(self) -> DynamicsModel:
+    def _network(self) -> DynamicsModel:
         return DynamicsModel(**{f.name: getattr(self, f.name) for f in fields(DynamicsModel)})
 
     @property
     def replayable(self) -> bool:
+        if self.model is not None:
+            return self.model.replayable
         return self.latent is None or self.latent.replayable
 
     def init(self, key: Key, spec: Spec) -> State:
-        return self._model.init(key, spec)
+        return (self.model or self._network).init(key, spec)
 
-    def score(self, state: DynamicsState, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
-        rows = self._model.rows(state, rollout)
+    def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
+        if self.model is not None:
+            return self.model.information_gain(state, key, rollout), state
+        rows = self._network.rows(state, rollout)
         return self._gain(state, key, rows).reshape(rollout.reward.shape), state
 
-    def update(
-        self, state: DynamicsState, key: Key, rollout: Rollout
-    ) -> tuple[DynamicsState, Metrics]:
-        return self._model.fit(state, key, rollout)
+    def update(self, state: State, key: Key, rollout: Rollout) -> tuple[State, Metrics]:
+        if self.model is not None:
+            return self.model.update(state, key, rollout)
+        return self._network.fit(state, key, rollout)
 
-    def rescore(self, state: DynamicsState, key: Key, rows: Rollout) -> jax.Array:
+    def rescore(self, state: State, key: Key, rows: Rollout) -> jax.Array:
         if not self.replayable:  # the latent of an old row was another network's
             return rows.bonus
-        return self._gain(state, key, self._model.rows(state, rows))
+        if self.model is not None:
+            return self.model.information_gain(state, key, rows)
+        return self._gain(state, key, self._network.rows(state, rows))
 
     def _gain(self, state: DynamicsState, key: Key, rows: dict[str, jax.Array]) -> jax.Array:
         """Return the raw gain [N], clipped; zero while the pool is below its minimum."""
-        model = self._model
+        model = self._network
         x, y = model.scaled(state, rows)
         network = model.network(y.shape[-1])
         noise = network.draw_noise(key, self.samples, 1 if self.shared_noise else x.shape[0])

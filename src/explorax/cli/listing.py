@@ -18,6 +18,7 @@ PACKAGES = {
     "behaviors": "behavior",
     "encoders": "encoder",
     "densities": "density",
+    "posteriors": "posterior",
 }
 KINDS = ("environments", *PACKAGES, "presets")
 MUJOCO = "mujoco:"

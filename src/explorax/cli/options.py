@@ -247,8 +247,8 @@ class List:
     what: Annotated[
         conf.Positional[tuple[str, ...]], conf.arg(metavar="WHAT", help_behavior_hint="")
     ] = ()
-    """environments, agents, bonuses, auxiliaries, behaviors, encoders, densities, presets, or a
-    name in one."""
+    """environments, agents, bonuses, auxiliaries, behaviors, encoders, densities, posteriors,
+    presets, or a name in one."""
 
 
 COMMANDS: dict[str, type] = {

@@ -43,6 +43,10 @@ class AgentLatent:
     def replayable(self) -> bool:
         return False
 
+    @property
+    def drift(self) -> str:
+        return "learns"
+
     def size(self, spec: Spec) -> int:
         box = spec.latent if self.of == "latent" else spec.encoded
         if box is None:

@@ -33,6 +33,12 @@ class Encoder(Protocol):
         """Whether the features of a row can be had again from the row alone."""
         ...
 
+    @property
+    def drift(self) -> str:
+        """How the features of one observation change: "none", "settles" as observations are
+        measured, or "learns"."""
+        ...
+
     def size(self, spec: Spec) -> int:
         """Return F, the number of features. Raises Incompatible."""
         ...

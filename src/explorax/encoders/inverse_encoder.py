@@ -60,6 +60,10 @@ class InverseEncoder:
     def replayable(self) -> bool:
         return True
 
+    @property
+    def drift(self) -> str:
+        return "learns"
+
     def size(self, spec: Spec) -> int:
         return self.features
 

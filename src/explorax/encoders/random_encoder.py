@@ -44,6 +44,10 @@ class RandomEncoder:
     def replayable(self) -> bool:
         return True
 
+    @property
+    def drift(self) -> str:
+        return "settles" if self.standardize else "none"
+
     def size(self, spec: Spec) -> int:
         return self.features
 

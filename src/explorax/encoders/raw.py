@@ -27,6 +27,10 @@ class Raw:
     def replayable(self) -> bool:
         return True
 
+    @property
+    def drift(self) -> str:
+        return "settles" if self.standardize else "none"
+
     def size(self, spec: Spec) -> int:
         return observed_size(spec)
 

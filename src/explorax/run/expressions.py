@@ -22,6 +22,7 @@ KINDS = {
     "behavior": "explorax.behaviors",
     "encoder": "explorax.encoders",
     "density": "explorax.densities",
+    "posterior": "explorax.posteriors",
 }
 _PROTOCOLS = {  # what an object of each kind must have
     "agent": "explorax.core.protocols:Agent",
@@ -30,6 +31,7 @@ _PROTOCOLS = {  # what an object of each kind must have
     "behavior": "explorax.behaviors.behavior:Behavior",
     "encoder": "explorax.encoders.encoder:Encoder",
     "density": "explorax.densities.density:Density",
+    "posterior": "explorax.posteriors.posterior:Posterior",
 }
 
 

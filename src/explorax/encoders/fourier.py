@@ -1,0 +1,114 @@
+"""Random Fourier features: a Gaussian kernel over observations as a linear layer."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from explorax.core.errors import require
+from explorax.core.protocols import Key, Metrics, Rollout, Spec
+from explorax.core.pytree import pytree, replace
+from explorax.core.settings import check_types
+from explorax.encoders.encoder import Pairs, observed_size, seen_pairs
+from explorax.ops import moments
+
+PAIRS = 256  # of rows of a rollout, whose distances are measured
+SMALLEST = 1e-3  # lengthscale in standard deviations; a group that never varied has none
+
+
+@pytree
+class FourierState:
+    frequencies: Any  # [F, D], N(0, 1) where a feature looks at a dimension, else 0
+    phases: Any  # [F], uniform in [0, 2π)
+    moments: Any  # of observations
+    distances: Any  # [F], median distance in the dimensions that a feature looks at
+    measured: Any  # float32 [], rollouts that it is the mean of
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """Gives √(2/F) cos(ωᵀx/ℓ + b), whose products are a Gaussian kernel (Rahimi & Recht 2007,
+    "Random Features for Large-Scale Kernel Machines", Alg. 1).
+
+    ω ~ N(0, I) and b ~ U[0, 2π). ℓ is `lengthscale` times the median distance of two observations,
+    in standard deviations (the median heuristic). With `interactions` the kernel is additive
+    (Duvenaud et al. 2011, arXiv 1112.4394): each feature looks at that many dimensions, drawn at
+    random, and the features take turns with the entries of a tuple. What is noise in one dimension
+    is then learned by itself, where a joint kernel takes each pair of a state and a noisy number
+    for new. 0 stands for all dimensions.
+    """
+
+    features: int = 128  # F
+    interactions: tuple[int, ...] = (1, 2)  # dimensions a feature looks at, in turn; 0: all
+    lengthscale: float = 1.0  # of the kernel, in median distances
+    clip: float = 10.0  # of observations, in standard deviations
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(self.features >= 1, self, "features", "at least 1")
+        some = bool(self.interactions) and all(order >= 0 for order in self.interactions)
+        require(some, self, "interactions", "a tuple of whole numbers from 0, such as (1, 2)")
+        for field in ("lengthscale", "clip"):
+            require(0 < getattr(self, field) < float("inf"), self, field, "positive and finite")
+
+    @property
+    def replayable(self) -> bool:
+        return True
+
+    @property
+    def drift(self) -> str:
+        return "settles"
+
+    def size(self, spec: Spec) -> int:
+        return self.features
+
+    def init(self, key: Key, spec: Spec) -> FourierState:
+        size = observed_size(spec)
+        key_frequency, key_phase, key_dimension = jax.random.split(key, 3)
+        order = jax.vmap(lambda key: jax.random.permutation(key, size))(
+            jax.random.split(key_dimension, self.features)
+        )
+        wanted = jnp.asarray(
+            [self.interactions[f % len(self.interactions)] or size for f in range(self.features)]
+        )
+        looked_at = order < wanted[:, None]  # each row of `order` ranks the dimensions anew
+        frequencies = jax.random.normal(key_frequency, (self.features, size))
+        return FourierState(
+            frequencies=jnp.where(looked_at, frequencies, 0.0),
+            phases=jax.random.uniform(key_phase, (self.features,), maxval=2 * math.pi),
+            moments=moments.empty(spec.obs.shape),
+            distances=jnp.ones(self.features),
+            measured=jnp.float32(0),
+        )
+
+    def pairs(self, state: FourierState, rollout: Rollout) -> Pairs:
+        lead = rollout.reward.shape
+        before, after = seen_pairs(state.moments, rollout, True, self.clip)
+        features = (self._features(state, seen.reshape(*lead, -1)) for seen in (before, after))
+        return Pairs(*features, known=jnp.ones(lead, bool))
+
+    def _features(self, state: FourierState, x: Float[Array, "... D"]) -> Float[Array, "... F"]:
+        length = self.lengthscale * jnp.maximum(state.distances, SMALLEST)
+        lead = (1,) * (x.ndim - 1)
+        angles = x @ (state.frequencies / length[:, None]).T + state.phases.reshape(*lead, -1)
+        return math.sqrt(2 / self.features) * jnp.cos(angles)
+
+    def update(
+        self, state: FourierState, key: Key, rollout: Rollout
+    ) -> tuple[FourierState, Metrics]:
+        seen = moments.update(state.moments, rollout.next_obs)
+        rows = rollout.next_obs.reshape(rollout.reward.size, -1)
+        two = jax.random.randint(key, (2, PAIRS), 0, rows.shape[0])
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1) if leaf.ndim else leaf, seen)
+        first, second = moments.standardise(flat, rows[two], self.clip)
+        looked_at = (state.frequencies != 0).astype(jnp.float32)
+        squared = jnp.square(first - second) @ looked_at.T
+        # of many rollouts the mean: one alone may have stayed in a corner
+        apart = jnp.sqrt(jnp.median(squared, 0))
+        measured = state.measured + 1
+        distances = jnp.where(state.measured > 0, state.distances, apart)
+        distances = distances + (apart - distances) / measured
+        return replace(state, moments=seen, distances=distances, measured=measured), {}

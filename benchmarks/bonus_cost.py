@@ -71,6 +71,13 @@ OWN = {
     **{name: ("vector", own) for name, (_, _, own) in SHARED.items()},
     "RIDE, exact counts": ("cells", "RIDE()"),
     "VIME": ("vector", "VIME()"),
+    "VIME, exact": ("vector", "VIME(model=LastLayer())"),
+    "VIME, exact, 64 features": (
+        "vector",
+        "VIME(model=LastLayer(features=Fourier(features=64)))",
+    ),
+    "VIME, exact, of codes": ("cells", "VIME(model=LastLayer())"),
+    "VIME, exact, given the rollout": ("vector", "VIME(model=LastLayer(given='rollout'))"),
     "PredictionError": ("vector", "PredictionError()"),
     "Surprise": ("vector", "Surprise()"),
     "Surprise, progress": ("vector", "Surprise(form='progress')"),

@@ -2,7 +2,7 @@
 
     import explorax as ex
     result = ex.train(env="mountain_car_sparse", agent=ex.TRPO(), env_steps=250_000, seeds=20,
-                      bonus=ex.Scale(ex.MedianRatio(ex.VIME()), 1e-4))
+                      bonus=ex.ReturnShare(ex.VIME(model=ex.LastLayer())))
 
 Every agent, bonus, part of one and task is an attribute of this module. They are imported when
 first asked for, so that `import explorax` is instant and imports no JAX.

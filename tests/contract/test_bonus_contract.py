@@ -29,6 +29,7 @@ from explorax.bonuses import (
     PredictionError,
     Product,
     PseudoCount,
+    ReturnShare,
     RunningMean,
     RunningStd,
     Scale,
@@ -38,7 +39,8 @@ from explorax.bonuses import (
 from explorax.bonuses.combine import may_be_negative
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.densities import CTS, Empirical, Factored
-from explorax.encoders import InverseEncoder, RandomEncoder
+from explorax.encoders import Fourier, InverseEncoder, RandomEncoder
+from explorax.posteriors import LastLayer
 
 MODEL: dict[str, Any] = dict(
     hidden=(8,),
@@ -66,6 +68,11 @@ CASES = {
     "MedianRatio": MedianRatio(VIME_SMALL),
     "RunningMean": RunningMean(VIME_SMALL),
     "RunningStd": RunningStd(VIME_SMALL),
+    "ReturnShare": ReturnShare(VIME_SMALL),
+    "VIME, last layer": VIME(model=LastLayer(features=Fourier(features=32, interactions=(0,)))),
+    "VIME, last layer of dynamics": VIME(
+        model=LastLayer(Fourier(16, (0,)), of="state_action", gain="realized", noise="estimated")
+    ),
     "RunningStd, centred": RunningStd(VIME_SMALL, discount=0.0, center=True),
     "VIME, noise head": VIME(**MODEL, noise_head=True),
     "VIME, encoder": VIME(**MODEL, latent=RandomEncoder(8)),

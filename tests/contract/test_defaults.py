@@ -21,8 +21,8 @@ PRINCIPLES = {
     "DQN": "chooses among discrete actions",
     "UNREAL": "PixelControl.*(needs images|divides images into cells)",
 }
-WRAPPERS = {"Clip", "Decay", "Episodic", "MedianRatio", "Product", "RunningMean", "RunningStd"}
-WRAPPERS |= {"Scale", "Sum"}  # which must be told what they wrap
+WRAPPERS = {"Clip", "Decay", "Episodic", "MedianRatio", "Product", "ReturnShare", "RunningMean"}
+WRAPPERS |= {"RunningStd", "Scale", "Sum"}  # which must be told what they wrap
 PARTS = {
     **{name: getattr(agents, name)() for name in agents.__all__},
     **{name: getattr(bonuses, name)() for name in bonuses.__all__ if name not in WRAPPERS},

@@ -334,7 +334,7 @@ def test_what_a_spike_is_paid_is_bounded_by_what_the_task_pays():
 
     from explorax.core.pytree import replace
 
-    bonus = ReturnShare(Spikes(), share=0.5, discount=0.9, limit=2.0)
+    bonus = ReturnShare(Spikes(), share=0.5, discount=0.9, limit=2.0, warmup=0)
     state, plain = bonus.init(KEY, CELLS), cells(0)[0]
     for _ in range(3):
         paid, state = bonus.score(state, KEY, plain)
@@ -368,7 +368,7 @@ def test_the_share_is_the_deviation_of_the_bonuss_returns():
             return rows.bonus
 
     drawn = np.abs(rng.normal(size=(400, 2, 3)))
-    bonus = ReturnShare(Drawn(), share=0.01, discount=0.5)
+    bonus = ReturnShare(Drawn(), share=0.01, discount=0.5, warmup=0)
     paid, _ = bonus.score(bonus.init(KEY, VECTOR), KEY, rollout_of(drawn, drawn))
     returns, total = [], np.zeros(2)
     for row in np.asarray(paid):

@@ -32,6 +32,7 @@ from explorax.bonuses import (
     PredictionError,
     Product,
     PseudoCount,
+    ReturnShare,
     RunningMean,
     RunningStd,
     Scale,
@@ -46,6 +47,7 @@ from explorax.densities import Empirical
 from explorax.encoders import AgentLatent, InverseEncoder, RandomEncoder
 from explorax.envs.chain import Chain
 from explorax.envs.task import Batched
+from explorax.posteriors import LastLayer
 from explorax.run.config import RunConfig
 from explorax.run.drivers import DeviceDriver, HostDriver, State, make_driver
 from explorax.run.train import train
@@ -78,6 +80,7 @@ CASES = {
     "PseudoCount": PseudoCount(Empirical()),
     "RunningMean": RunningMean(SMALL_RND),
     "RunningStd": RunningStd(SMALL_RND),
+    "ReturnShare": ReturnShare(VIME(model=LastLayer()), warmup=30),
     "Scale": Scale(SMALL_RND, 0.5),
     "Sum, with the agent's latent": Sum((E3B(AgentLatent()), Count())),
     "Surprise": Surprise(**FITTED),

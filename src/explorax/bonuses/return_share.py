@@ -7,33 +7,40 @@ import jax
 import jax.numpy as jnp
 
 from explorax.bonuses.combine import may_be_negative
-from explorax.bonuses.running_std import RunningStd, RunningStdState
 from explorax.core.errors import require
 from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec
-from explorax.core.pytree import pytree
+from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
+from explorax.ops import moments
+from explorax.ops.returns import filtered
 
 
 @pytree
 class ReturnShareState:
-    bonus: RunningStdState
-    filtered: Any  # [E], discounted rewards of the episode under way
-    largest: Any  # [], R: the largest |filtered| so far, at least `goal`
+    bonus: Any
+    bonuses: Any  # [E], discounted sum of what the bonus paid, over the ends of episodes
+    rewards: Any  # [E], discounted sum of rewards in the episode under way
+    spread: moments.Moments  # of the sums of bonuses
+    largest: Any  # [], R: the largest |sum of rewards| so far, at least `goal`
+    seen: Any  # float32 [], rows
 
 
 @dataclass(frozen=True)
 class ReturnShare:
     """Pays `bonus` so that its discounted returns vary by `share` of what the task pays.
 
-    With x the bonus divided by the running deviation of its own discounted returns (`RunningStd`)
-    and R the largest discounted return of rewards in an episode so far, at least `goal`, it pays
+    With x the bonus over the deviation of its forward-filtered returns (as `RunningStd`) and R the
+    largest discounted sum of rewards in an episode so far, at least `goal`, it pays
 
         R · min(share · x, (1 − discount) · limit),
 
     and the same from below where x may be negative. So whatever the bonus does, the discounted sum
-    of all that is paid after a step is at most limit · R: a spike cannot outweigh the task. R only
-    grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards much
-    smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
+    of all that follows a step is at most limit · R: a spike cannot outweigh the task. R only grows,
+    and a task that pays 1 at its goal and nothing before needs no setting. For rewards much smaller
+    than 1 give `goal`. The bonus itself must fade: nothing here makes it.
+
+    The first `warmup` env steps are paid nothing and not measured: to a model that knows nothing
+    all is new, and what is paid later would be small beside it for long.
     """
 
     bonus: Bonus  # what is paid
@@ -41,16 +48,14 @@ class ReturnShare:
     discount: float = 0.99  # of both returns, the agent's
     limit: float = 1.0  # of the discounted sum of bonuses, in R
     goal: float = 1.0  # R until the task has paid more, in rewards
+    warmup: int = 1_000  # env steps before anything is paid
 
     def __post_init__(self) -> None:
         check_types(self)
         for name in ("share", "limit", "goal"):
             require(0 < getattr(self, name) < float("inf"), self, name, "positive and finite")
         require(0 <= self.discount < 1, self, "discount", "at least 0 and below 1")
-
-    @property
-    def _normalized(self) -> RunningStd:
-        return RunningStd(self.bonus, self.discount)
+        require(self.warmup >= 0, self, "warmup", "at least 0")
 
     @property
     def replayable(self) -> bool:
@@ -61,37 +66,47 @@ class ReturnShare:
         return may_be_negative(self.bonus)
 
     def init(self, key: Key, spec: Spec) -> ReturnShareState:
-        inner = self._normalized.init(key, spec)
-        return ReturnShareState(inner, jnp.zeros(spec.num_envs), jnp.float32(self.goal))
+        nothing, none = jnp.zeros(spec.num_envs), jnp.float32(0)
+        return ReturnShareState(
+            bonus=self.bonus.init(key, spec),
+            bonuses=nothing,
+            rewards=nothing,
+            spread=moments.empty(()),
+            largest=jnp.float32(self.goal),
+            seen=none,
+        )
 
     def score(
         self, state: ReturnShareState, key: Key, rollout: Rollout
     ) -> tuple[jax.Array, ReturnShareState]:
-        paid, inner = self._normalized.score(state.bonus, key, rollout)
-
-        def one(before: jax.Array, row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            reward, first = row
-            after = self.discount * jnp.where(first, 0.0, before) + reward
-            return after, after
-
-        rows = (rollout.reward, rollout.first)
-        filtered, returns = jax.lax.scan(one, state.filtered, rows)
-        largest = jnp.maximum(state.largest, jnp.abs(returns).max())
-        state = ReturnShareState(inner, filtered, largest)
+        paid, inner = self.bonus.score(state.bonus, key, rollout)
+        warm = state.seen >= self.warmup
+        sums = filtered(state.bonuses, jnp.where(warm, paid, 0.0), self.discount)
+        rewards = filtered(state.rewards, rollout.reward, self.discount, rollout.first)
+        spread = moments.update(state.spread, sums)
+        state = ReturnShareState(
+            bonus=inner,
+            bonuses=sums[-1],
+            rewards=rewards[-1],
+            spread=jax.tree.map(lambda new, old: jnp.where(warm, new, old), spread, state.spread),
+            largest=jnp.maximum(state.largest, jnp.abs(rewards).max()),
+            seen=state.seen + rollout.reward.size,
+        )
         return self._sized(state, paid), state
 
     def _sized(self, state: ReturnShareState, paid: jax.Array) -> jax.Array:
         most = (1.0 - self.discount) * self.limit
-        return state.largest * jnp.clip(self.share * paid, -most, most)
+        sized = state.largest * jnp.clip(self.share * paid / moments.std(state.spread), -most, most)
+        return jnp.where(state.spread.count > 0, sized, 0.0)
 
     def update(
         self, state: ReturnShareState, key: Key, rollout: Rollout
     ) -> tuple[ReturnShareState, Metrics]:
-        inner, metrics = self._normalized.update(state.bonus, key, rollout)
-        metrics = {**metrics, "largest_return": state.largest}
-        return ReturnShareState(inner, state.filtered, state.largest), metrics
+        inner, metrics = self.bonus.update(state.bonus, key, rollout)
+        told = {"spread": moments.std(state.spread), "largest_return": state.largest}
+        return replace(state, bonus=inner), {**metrics, **told}
 
     def rescore(self, state: ReturnShareState, key: Key, rows: Rollout) -> jax.Array:
         if not self.replayable:
             return rows.bonus
-        return self._sized(state, self._normalized.rescore(state.bonus, key, rows))
+        return self._sized(state, self.bonus.rescore(state.bonus, key, rows))

@@ -12,6 +12,7 @@ from explorax.core.protocols import Bonus, Key, Metrics, Rollout, Spec, State
 from explorax.core.pytree import pytree
 from explorax.core.settings import check_types
 from explorax.ops import moments
+from explorax.ops.returns import filtered
 
 
 @pytree
@@ -58,14 +59,10 @@ class RunningStd:
     def score(self, state: State, key: Key, rollout: Rollout) -> tuple[jax.Array, State]:
         paid, inner = self.bonus.score(state.bonus, key, rollout)
 
-        def one(before: jax.Array, now: jax.Array) -> tuple[jax.Array, jax.Array]:
-            after = self.discount * before + now
-            return after, after
-
-        filtered, returns = jax.lax.scan(one, state.filtered, paid)
+        returns = filtered(state.filtered, paid, self.discount)
         state = RunningStdState(
             inner,
-            filtered,
+            returns[-1],
             moments.update(state.returns, returns),
             moments.update(state.paid, paid),
         )

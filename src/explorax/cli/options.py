@@ -109,8 +109,8 @@ class Train:
     """Agent, as in Python: "TRPO(max_kl=0.02)", or "my_module:MyAgent()" of your own. See `explorax
     list agents`."""
     bonus: Annotated[str, _TEXT] = "NoBonus()"
-    """Intrinsic reward, as in Python: "Scale(MedianRatio(VIME()), 1e-4)", or of your own,
-    "Scale(my_module:MyBonus(), 0.1)"."""
+    """Intrinsic reward, as in Python: "ReturnShare(VIME(model=LastLayer()))", the one to begin
+    with, or of your own, "Scale(my_module:MyBonus(), 0.1)"."""
     env_steps: Count = 100_000
     """Steps of each seed, over all its environments."""
     seeds: Count = 1

@@ -68,7 +68,7 @@ def _help() -> str:
         "First steps:\n"
         "  explorax compare --preset demo\n"
         "  explorax train --env mountain_car_sparse --seeds 10 \\\n"
-        '      --agent "TRPO()" --bonus "Scale(MedianRatio(VIME()), 1e-4)"'
+        '      --agent "TRPO()" --bonus "ReturnShare(VIME(model=LastLayer()))"'
     )
 
 

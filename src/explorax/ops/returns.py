@@ -121,3 +121,22 @@ def explained_variance(target: Float[Array, "..."], value: Float[Array, "..."]) 
     """Return 1 − Var[target − value] / Var[target]; NaN where the targets do not vary."""
     spread = jnp.var(target)
     return 1.0 - jnp.var(target - value) / jnp.where(spread > 0.0, spread, jnp.nan)
+
+
+def filtered(
+    before: Float[Array, " E"],
+    values: Float[Array, "T E"],
+    discount: float,
+    first: Bool[Array, "T E"] | None = None,
+) -> Float[Array, "T E"]:
+    """Return R_t = discount · R_{t−1} + values_t, from R_{−1} = `before`; anew where `first`."""
+
+    def one(before: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        value, *begins = row
+        for begin in begins:
+            before = jnp.where(begin, 0.0, before)
+        after = discount * before + value
+        return after, after
+
+    rows = (values,) if first is None else (values, first)
+    return jax.lax.scan(one, before, rows)[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 from explorax.core.errors import InvalidSetting, UnknownName, unknown_name
 from explorax.naming.own import imported
-from explorax.presets.comparison import bonuses
+from explorax.presets.comparison import bonuses, information_gain
 from explorax.presets.control import (
     mpo_ablation,
     mpo_control,
@@ -37,6 +37,7 @@ __all__ = [
     "dqn_mountain_car",
     "eta_sweep",
     "hidden_state",
+    "information_gain",
     "key_door",
     "labyrinth",
     "montezuma",

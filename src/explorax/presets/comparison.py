@@ -16,14 +16,17 @@ from explorax.bonuses import (
     NoBonus,
     PredictionError,
     PseudoCount,
+    ReturnShare,
     RunningStd,
     Scale,
     Surprise,
 )
 from explorax.core.protocols import Bonus
 from explorax.densities import Factored
+from explorax.posteriors import LastLayer
 from explorax.presets.experiment import Experiment
 
+DEFAULT = ReturnShare(VIME(model=LastLayer()))  # the one that is recommended
 ETA = 0.1  # of a bonus in units of its own returns' deviation, where the goal pays 1
 # (world, env steps of each seed, whether observations are one-hot codes)
 WORLDS = (
@@ -74,6 +77,22 @@ def bonuses() -> tuple[Experiment, ...]:
         for world, env_steps, codes in WORLDS
         for television in (False, True)
         for bonus in (NoBonus(), *(Scale(RunningStd(bonus), ETA) for bonus in compared(codes)))
+    )
+
+
+def information_gain() -> tuple[Experiment, ...]:
+    """The exact information gain beside the paper's VIME and the best of all bonuses, 20 seeds.
+
+    The worlds and the agent of the preset `bonuses`. The exact gain is sized by what the task pays
+    (`ReturnShare`), with the same settings in every world; the others are paid as there.
+    """
+    agent = TRPO(rollout_length=100)
+    paid = (VIME(pool_size=10_000), Surprise(pool_size=10_000), ICM(), RND())
+    return tuple(
+        Experiment(_watched(world) if television else world, agent, bonus, env_steps, seeds=20)
+        for world, env_steps, _ in WORLDS
+        for television in (False, True)
+        for bonus in (NoBonus(), DEFAULT, *(Scale(RunningStd(each), ETA) for each in paid))
     )
 
 

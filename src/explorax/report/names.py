@@ -10,7 +10,9 @@ from explorax.report.read import Run
 
 NO_BONUS = "no bonus"
 # Wrappers change how a bonus is paid, not what it pays for, so a short name leaves them out.
-WRAPPERS = frozenset({"Scale", "Decay", "Clip", "MedianRatio", "RunningMean", "RunningStd"})
+WRAPPERS = frozenset(
+    {"Scale", "Decay", "Clip", "MedianRatio", "ReturnShare", "RunningMean", "RunningStd"}
+)
 JOINERS = {"Sum": " + ", "Product": " × "}
 
 

@@ -23,6 +23,7 @@ from explorax.run.evaluate import evaluate
 from explorax.run.expressions import parse
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+FIRST_SEED = {"information_gain": 100}  # what was tuned, was tuned on seeds 0 to 9
 WEAK = "mountain_car_sparse(power=0.0008)"
 BALANCING = "cart_pole_swing_up_sparse(angle='cos_sin')"
 # Preset: environment, {end of the figure's file name as the report calls it: its name in the docs}.
@@ -50,6 +51,13 @@ DRAWN = {
             "probability-of-improvement": "bonuses-improvement",
         },
         "four_rooms": {"trpo-visits": "bonuses-four-rooms-visits"},
+    },
+    "information_gain": {
+        None: {
+            "performance-profile": "information-gain-profile",
+            "probability-of-improvement": "information-gain-improvement",
+        },
+        "mountain_car_sparse(power=0.0008)": {"trpo-visits": "information-gain-visits"},
     },
     "multi_goal": {
         "multi_goal": {"paths": "multi-goal-release"},
@@ -227,10 +235,12 @@ def seeds_table(done: Comparison) -> str:
 
 def main(root: str, presets: list[str]) -> None:
     for preset in presets or DRAWN:
-        done = ex.compare(preset, film=False, root=Path(root) / preset)
+        seed = FIRST_SEED.get(preset, 0)
+        done = ex.compare(preset, film=False, root=Path(root) / preset, seed=seed)
+        first = f" --seed {seed}" if seed else ""
         text = (
             f"# The preset {preset}\n\nCommand: `python benchmarks/published.py ROOT {preset}`, "
-            f"which is `explorax compare --preset {preset} --no-film` and its figures. "
+            f"which is `explorax compare --preset {preset} --no-film{first}` and its figures. "
             f"Machine: {common.machine()}.\n\n{done.table()}"
         )
         if preset == "bonuses":

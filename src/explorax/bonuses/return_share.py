@@ -34,9 +34,9 @@ class ReturnShare:
 
         R · min(share · x, (1 − discount) · limit),
 
-    and the same from below where x may be negative. So whatever the bonus does, the discounted sum
-    of all that follows a step is at most limit · R: a spike cannot outweigh the task. R only grows,
-    and a task that pays 1 at its goal and nothing before needs no setting. For rewards much smaller
+    and the same from below where x may be negative. So whatever the bonus does, no step is paid more
+    than (1 − discount) · limit · R, 3 % of R by default: a spike cannot outweigh the task. R only
+    grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards much smaller
     than 1 give `goal`. The bonus itself must fade: nothing here makes it.
 
     The first `warmup` env steps are paid nothing and not measured: to a model that knows nothing
@@ -46,7 +46,7 @@ class ReturnShare:
     bonus: Bonus  # what is paid
     share: float = 0.1  # deviation of the bonus's discounted returns, in R
     discount: float = 0.99  # of both returns, the agent's
-    limit: float = 1.0  # of the discounted sum of bonuses, in R
+    limit: float = 3.0  # of the discounted sum of bonuses, in R
     goal: float = 1.0  # R until the task has paid more, in rewards
     warmup: int = 1_000  # env steps before anything is paid
 

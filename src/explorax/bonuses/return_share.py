@@ -34,10 +34,10 @@ class ReturnShare:
 
         R · min(share · x, (1 − discount) · limit),
 
-    and the same from below where x may be negative. So whatever the bonus does, no step is paid more
-    than (1 − discount) · limit · R, 3 % of R by default: a spike cannot outweigh the task. R only
-    grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards much smaller
-    than 1 give `goal`. The bonus itself must fade: nothing here makes it.
+    and the same from below where x may be negative. So whatever the bonus does, no step is paid
+    more than (1 − discount) · limit · R, 3 % of R by default: a spike cannot outweigh the task. R
+    only grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards
+    much smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
 
     The first `warmup` env steps are paid nothing and not measured: to a model that knows nothing
     all is new, and what is paid later would be small beside it for long.

@@ -93,7 +93,7 @@ def test_noise_head_finds_the_deviation_of_the_noise():
     for index in range(120):
         state, _ = update(state, jax.random.key(index), television(index))
     rollout = television(999)
-    model = bonus._model
+    model = bonus._network
     x, _ = model.scaled(state, jax.jit(model.rows)(state, rollout))
     std = np.asarray(jax.jit(model.likelihood)(state.trained, x))
     watched = np.asarray(rollout.action).ravel() == WATCH
@@ -170,9 +170,9 @@ def test_steps_without_a_known_successor_are_paid_nothing_and_not_learnt_from():
     assert (np.delete(ended, [10, STEPS - 1], 0) > 0).all()
     going = np.asarray(score(state, jax.random.key(5), rollout(5, False))[0])
     assert (going[10] > 0).all()
-    rows = jax.jit(bonus._model.rows)(state, rollout(5, True))
+    rows = jax.jit(bonus._network.rows)(state, rollout(5, True))
     assert rows["known"].reshape(STEPS, ENVS)[10].sum() == 0
-    other = jax.jit(bonus._model.rows)(state, rollout(5, True, strange=3.0))
+    other = jax.jit(bonus._network.rows)(state, rollout(5, True, strange=3.0))
     at = slice(10 * ENVS, 11 * ENVS)
     np.testing.assert_array_equal(rows["y"][at], other["y"][at])
 
@@ -195,7 +195,7 @@ def test_no_gradient_reaches_the_features():
 
     def total(params):
         encoder = replace(state.encoder, params=params)
-        return bonus._model.rows(replace(state, encoder=encoder), television(0))["y"].sum()
+        return bonus._network.rows(replace(state, encoder=encoder), television(0))["y"].sum()
 
     slopes = jax.jit(jax.grad(total))(state.encoder.params)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(slopes))

@@ -1,5 +1,7 @@
 """The last layer: what it pays where that is known, its features, its noise, what it refuses."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +74,13 @@ def test_given_the_rollout_it_is_paid_like_a_count_in_time_order():
 def test_counting_cells_is_the_posterior_over_their_codes():
     # Raw() of another clip is not known to be the code itself, and keeps the whole matrix.
     rollouts = [cells(seed)[0] for seed in range(3)]
-    for settings in ({}, {"given": "rollout"}, {"of": "state_action"}, {"power": 0.5}):
+    cases: list[dict[str, Any]] = [
+        {},
+        {"given": "rollout"},
+        {"of": "state_action"},
+        {"power": 0.5},
+    ]
+    for settings in cases:
         counted, _ = run(LastLayer(**settings), CELLS, *rollouts)
         solved, _ = run(LastLayer(**settings, features=AS_IT_IS), CELLS, *rollouts)
         np.testing.assert_allclose(counted, solved, rtol=1e-4)

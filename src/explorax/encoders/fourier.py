@@ -14,6 +14,8 @@ from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.encoders.encoder import Pairs, observed_size, seen_pairs
 from explorax.ops import moments
+from explorax.ops.cosine import cosine_of_turns
+from explorax.ops.median import median
 
 PAIRS = 256  # of rows of a rollout, whose distances are measured
 SMALLEST = 1e-3  # lengthscale in standard deviations; a group that never varied has none
@@ -22,7 +24,7 @@ SMALLEST = 1e-3  # lengthscale in standard deviations; a group that never varied
 @pytree
 class FourierState:
     frequencies: Any  # [F, D], N(0, 1) where a feature looks at a dimension, else 0
-    phases: Any  # [F], uniform in [0, 2π)
+    phases: Any  # [F], in turns, uniform in [0, 1)
     moments: Any  # of observations
     distances: Any  # [F], median distance in the dimensions that a feature looks at
     measured: Any  # float32 [], rollouts that it is the mean of
@@ -78,7 +80,7 @@ class Fourier:
         frequencies = jax.random.normal(key_frequency, (self.features, size))
         return FourierState(
             frequencies=jnp.where(looked_at, frequencies, 0.0),
-            phases=jax.random.uniform(key_phase, (self.features,), maxval=2 * math.pi),
+            phases=jax.random.uniform(key_phase, (self.features,)),
             moments=moments.empty(spec.obs.shape),
             distances=jnp.ones(self.features),
             measured=jnp.float32(0),
@@ -92,9 +94,9 @@ class Fourier:
 
     def _features(self, state: FourierState, x: Float[Array, "... D"]) -> Float[Array, "... F"]:
         length = self.lengthscale * jnp.maximum(state.distances, SMALLEST)
-        lead = (1,) * (x.ndim - 1)
-        angles = x @ (state.frequencies / length[:, None]).T + state.phases.reshape(*lead, -1)
-        return math.sqrt(2 / self.features) * jnp.cos(angles)
+        lead, per_turn = (1,) * (x.ndim - 1), 2 * math.pi * length[:, None]
+        turns = x @ (state.frequencies / per_turn).T + state.phases.reshape(*lead, -1)
+        return math.sqrt(2 / self.features) * cosine_of_turns(turns)
 
     def update(
         self, state: FourierState, key: Key, rollout: Rollout
@@ -107,7 +109,7 @@ class Fourier:
         looked_at = (state.frequencies != 0).astype(jnp.float32)
         squared = jnp.square(first - second) @ looked_at.T
         # of many rollouts the mean: one alone may have stayed in a corner
-        apart = jnp.sqrt(jnp.median(squared, 0))
+        apart = jnp.sqrt(jax.vmap(median, in_axes=1)(squared))
         measured = state.measured + 1
         distances = jnp.where(state.measured > 0, state.distances, apart)
         distances = distances + (apart - distances) / measured

@@ -19,6 +19,8 @@ from jax.custom_batching import sequential_vmap
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from explorax.core import blas
+
 BLOCK = 64  # rows that `in_order` takes together
 
 
@@ -65,10 +67,15 @@ def condition(
     return _times_inverse(root, inner)
 
 
+def _cholesky(matrix: Float[Array, "F F"]) -> Float[Array, "F F"]:
+    blas.use_one_thread()  # when this is traced, which is before JAX loads it
+    return jnp.linalg.cholesky(matrix)
+
+
 @sequential_vmap
 def _times_inverse(root: Float[Array, "F F"], inner: Float[Array, "F F"]) -> Float[Array, "F F"]:
     """Return S L⁻ᵀ, a root of S inner⁻¹ Sᵀ, with L Lᵀ = inner."""
-    lower = jnp.linalg.cholesky(inner)
+    lower = _cholesky(inner)
     return solve_triangular(lower, root.T, lower=True).T
 
 
@@ -103,7 +110,7 @@ def _conditioned_in_order(
 @sequential_vmap
 def _whitened(covariance: jax.Array, off: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return (L, L⁻¹ off) with L Lᵀ = I + covariance."""
-    lower = jnp.linalg.cholesky(jnp.eye(covariance.shape[0]) + covariance)
+    lower = _cholesky(jnp.eye(covariance.shape[0]) + covariance)
     return lower, solve_triangular(lower, off, lower=True)
 
 

@@ -97,8 +97,7 @@ class LastLayer:
         predicts = self.of == "state_action"
         told = "'expected' with of='successor', where nothing is predicted"
         require(predicts or self.gain == "expected", self, "gain", told)
-        fixed = not isinstance(self.noise, str)
-        if fixed:
+        if not isinstance(self.noise, str):
             positive = 0 < self.noise < math.inf
             require(positive, self, "noise", "a positive variance, 'estimated' or 'head'")
         else:

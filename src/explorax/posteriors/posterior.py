@@ -22,7 +22,7 @@ class Posterior(Protocol):
         """Return the prior. Raises Incompatible."""
         ...
 
-    def gain(self, state: State, key: Key, rollout: Rollout) -> jax.Array:
+    def information_gain(self, state: State, key: Key, rollout: Rollout) -> jax.Array:
         """Return the information gain, nats, of a rollout [T, E] in time order or of rows [N].
 
         Rows [N] have no order: each is paid by the posterior as it is.

@@ -105,7 +105,7 @@ def test_one_head_without_prior_and_masks_is_dqn():
     alone = EnsembleDQN(BASE, heads=1, prior_scale=0.0, mask_prob=1.0)
     ensemble, single = started(alone), started(BASE)
     first = jax.tree.map(lambda leaf: leaf[0], ensemble.params)
-    single = replace(single, params=first, target_params=first)
+    single, told, said = replace(single, params=first, target_params=first), {}, {}
     for i in range(5):
         key, rows = jax.random.key(i), rollout(i)
         ensemble, told = learner(alone)(ensemble, key, rows)
@@ -117,6 +117,7 @@ def test_one_head_without_prior_and_masks_is_dqn():
             ours = jax.tree.map(lambda leaf: leaf[0], ours)
         for a, b in zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert said.keys() == told.keys() and len(said) == 4
     for name in said:
         np.testing.assert_allclose(said[name], told[name], rtol=1e-4, atol=1e-6)
     obs = rollout(9).obs[0]

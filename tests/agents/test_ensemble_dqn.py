@@ -13,7 +13,7 @@ from explorax.agents import DQN, EnsembleDQN
 from explorax.agents.ensemble_dqn import majority
 from explorax.agents.q_learner import Batch
 from explorax.behaviors import UCB, Greedy
-from explorax.bonuses import NoBonus
+from explorax.bonuses import Count, NoBonus, Scale
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Percept, Rollout, Spec
 from explorax.envs.deep_sea import DeepSea
@@ -147,6 +147,7 @@ def batch_of(rng, rows=6):
         reward=jnp.asarray(rng.normal(size=rows), jnp.float32),
         discount=jnp.asarray(rng.choice([0.0, 0.9], rows), jnp.float32),
         next_features=jnp.asarray(next_features),
+        next_optimism=(),
         known=jnp.asarray(rng.random(rows) < 0.8),
         extras={"mask": jnp.asarray(rng.random((rows, HEADS)) < 0.5)},
     )
@@ -292,3 +293,40 @@ def test_what_it_cannot_do_is_refused_in_its_own_name():
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(InvalidSetting, match=message):
         EnsembleDQN(**changes)
+
+
+DEEP = DQN(
+    behavior=Greedy(),
+    hidden=(),
+    normalize_obs=False,
+    n_steps=1,
+    batch_size=64,
+    rollout_length=4,
+    updates_per_learn=5,
+    warmup_env_steps=100,
+    learning_rate=0.01,
+    polyak_rate=0.1,
+)
+COUNTS = Count(0.1, of="state_action")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "agent, bonus, takes",
+    [
+        (EnsembleDQN(DEEP), NoBonus(), 1.0),
+        (EnsembleDQN(DEEP), Scale(COUNTS, 0.1), 1.0),
+        (replace(DEEP, optimism=1.0), COUNTS, 1.0),
+        (DEEP, COUNTS, 0.0),  # what was never tried stays at 0, and what was is worth more
+    ],
+    ids=["ensemble", "ensemble with a bonus", "optimistic DQN with a bonus", "DQN with a bonus"],
+)
+def test_the_treasure_under_ten_rows_of_sea(agent, bonus, takes):
+    """Without exploring on purpose it takes 2¹⁰ episodes to see it once; there are 1,200."""
+    env, seeds = Batched(DeepSea(10), 10), jnp.arange(4)
+    keys = jax.vmap(jax.random.key)(seeds)
+    training = jax.jit(jax.vmap(partial(loop.start, env, agent, bonus)))(keys)
+    chunk = jax.jit(jax.vmap(partial(loop.chunk_on_device, env, agent, bonus, 100)))
+    for _ in range(3):
+        training, metrics = chunk(training)
+    np.testing.assert_allclose(metrics["success_rate"], takes, atol=0.4)

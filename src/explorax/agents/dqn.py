@@ -35,6 +35,11 @@ class DQN:
     is asked for anew whenever the row is drawn, so that it fades in old rows as the bonus's model
     learns them; with "collection" it is what the row was paid when new. A bonus that cannot be
     replayed is paid as at collection either way.
+
+    A bonus raises the values of what was tried, and nothing those of what never was. `optimism`
+    does, with OPIQ (arXiv 2002.12174): optimism / (n(s, a) + 1)^optimism_power is added wherever
+    actions are compared, when one is chosen and in the target, and n counts the steps so far.
+    Observations must be one-hot codes for it. Greedy acting and `values` go without.
     """
 
     behavior: Behavior = field(default=EpsilonGreedy())
@@ -56,6 +61,9 @@ class DQN:
     target_copy_every: int = 200  # gradient steps, for "copy"
     polyak_rate: float = 0.01  # share of the new parameters per gradient step, for "polyak"
     normalize_obs: bool = True
+    optimism: float = 0.0  # above 0: added to values of what was never tried, for one-hot codes
+    optimism_power: float = 2.0  # with which it falls as 1/(n(s, a) + 1)^power
+    max_states: int = 1_000_000  # refuses a larger table of counts, with optimism
     bonus_scale: float = 1.0
     bonus_at: str = "replay"  # or "collection"
 
@@ -85,6 +93,9 @@ class DQN:
             self.target_update in ("copy", "polyak"), self, "target_update", "'copy' or 'polyak'"
         )
         require(0 < self.polyak_rate <= 1, self, "polyak_rate", "above 0 and at most 1")
+        require(0 <= self.optimism < math.inf, self, "optimism", "at least 0 and finite")
+        require(0 < self.optimism_power < math.inf, self, "optimism_power", "above 0 and finite")
+        require(self.max_states >= 1, self, "max_states", "at least 1")
         experience.validate(self)
 
     def init(self, key: Key, spec: Spec) -> State:
@@ -110,6 +121,8 @@ class DQN:
         values, latent = q_learner.network(self, state.params).run(state.params, seen)
         if greedy:
             return jnp.argmax(values, axis=-1).astype(jnp.int32), carry, {"latent": latent}
+        if self.optimism > 0:
+            values = values + q_learner.optimism(self, state, percept.obs)
         return self.behavior.choose(key, values, state.env_steps), carry, {"latent": latent}
 
     def values(self, state: State, obs: Any) -> Float[Array, "N A"]:

@@ -94,6 +94,8 @@ class EnsembleDQN:
             action = majority(values)
         else:
             own = values[head, jnp.arange(head.size)]
+            if self.base.optimism > 0:
+                own = own + q_learner.optimism(self.base, state, percept.obs)
             action = self.base.behavior.choose(key_action, own, state.env_steps)
         side_by_side = jnp.moveaxis(latent, 0, 1).reshape(head.size, -1)
         return action, {"head": head}, {"latent": side_by_side, "head": head}

@@ -18,8 +18,8 @@ from explorax.core.errors import Incompatible
 from explorax.core.protocols import Discrete, Key, Metrics, Rescore, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.nets.mlp import MLP
+from explorax.ops import finite, replay
 from explorax.ops import moments as running
-from explorax.ops import replay
 from explorax.ops.q_learning import n_step_sums, q_targets
 
 
@@ -56,6 +56,20 @@ class Settings(experience.Settings, sight.Settings, Protocol):
     def target_copy_every(self) -> int: ...
     @property
     def polyak_rate(self) -> float: ...
+    @property
+    def optimism(self) -> float: ...
+    @property
+    def optimism_power(self) -> float: ...
+    @property
+    def max_states(self) -> int: ...
+
+
+@pytree
+class Counts:
+    """How often each action was taken in each state, of an agent that is optimistic."""
+
+    table: Any  # int32 [S, A]
+    numbers: finite.Numbering  # of states
 
 
 @pytree
@@ -69,6 +83,7 @@ class State:
     moments: running.Moments  # of observations; of none where they are images
     env_steps: Any  # int32 [], of all E environments
     gradient_steps: Any  # int32 []
+    counts: Any = ()  # Counts, with `optimism`
     priors: Any = ()  # weights that are never learned, of agents that have some
 
 
@@ -81,6 +96,7 @@ class Batch:
     reward: Any  # the sum over the steps to `next_features`
     discount: Any  # of the value of `next_features`; 0 after a terminal step
     next_features: Any
+    next_optimism: Any  # [B, A], what is added to the values of `next_features`; () for nothing
     known: Any  # whether the row can be learned from
     extras: Any  # what else was kept of the step in which `action` was taken
 
@@ -131,6 +147,7 @@ def start(
     what all steps have. Raises Incompatible where the replay holds less than a rollout or window.
     """
     steps = experience.steps_kept(settings, spec, settings.n_steps, "rollout_length", "n_steps")
+    actions = params["params"]["output"]["bias"].shape[-1]
     return State(
         params=params,
         target_params=jax.tree.map(jnp.copy, params),
@@ -139,8 +156,39 @@ def start(
         moments=sight.moments(spec),
         env_steps=jnp.int32(0),
         gradient_steps=jnp.int32(0),
+        counts=_no_counts(settings, spec, actions) if settings.optimism > 0 else (),
         priors=priors,
     )
+
+
+def _no_counts(settings: Settings, spec: Spec, actions: int) -> Counts:
+    cure = "Without optimism=... an agent needs no table; a bonus may look at any observations."
+    owner = f"An agent with optimism={settings.optimism}"
+    size = finite.table_size(spec.obs, owner, settings.max_states, cure)
+    return Counts(jnp.zeros((size, actions), jnp.int32), finite.numbering(spec.obs))
+
+
+def _places(counts: Counts, obs: jax.Array, lead: tuple[int, ...]) -> jax.Array:
+    """Return the numbers, int32 [*lead], of observations [*lead, ...]."""
+    return finite.number_of(counts.numbers, obs.reshape(*lead, -1))
+
+
+def optimism(settings: Settings, state: State, obs: jax.Array) -> jax.Array:
+    """Return optimism / (n(s, ·) + 1)^optimism_power [N, A] of observations [N, ...].
+
+    Rashid et al. 2020, OPIQ (arXiv 2002.12174): a network's values of what was never tried are not
+    optimistic by themselves, whatever a bonus pays for what was. For a state with counts.
+    """
+    tried = state.counts.table[_places(state.counts, obs, obs.shape[:1])]
+    return settings.optimism / (tried.astype(jnp.float32) + 1.0) ** settings.optimism_power
+
+
+def _counted(counts: Any, rollout: Rollout) -> Any:
+    """Return the counts with the actions of a rollout [T, E] added."""
+    if isinstance(counts, tuple):
+        return counts
+    place = _places(counts, rollout.obs, rollout.reward.shape)
+    return replace(counts, table=counts.table.at[place, rollout.action].add(1))
 
 
 def optimizer_of(settings: Settings) -> optax.GradientTransformation:
@@ -171,6 +219,7 @@ def learn(
     Metrics are NaN while the replay holds less than `warmup_env_steps`.
     """
     state = experience.stored(settings, state, rollout, extras)
+    state = replace(state, counts=_counted(state.counts, rollout))
     batches = _batches(settings, state, key, rollout, rescore)
     begin = (state.params, state.target_params, state.optimizer, state.gradient_steps)
     filled = experience.filled(state.ring, rollout, settings.n_steps)
@@ -198,12 +247,15 @@ def _batches(
     reward, discount, last = n_step_sums(
         paid, windows.terminated, windows.truncated, settings.discount
     )
+    next_obs = windows.next_obs[jnp.arange(drawn), last]
+    counting = not isinstance(state.counts, tuple)
     batch = Batch(
         features=seen(settings, state, windows.obs[:, 0]),
         action=windows.action[:, 0],
         reward=reward,
         discount=discount,
-        next_features=seen(settings, state, windows.next_obs[jnp.arange(drawn), last]),
+        next_features=seen(settings, state, next_obs),
+        next_optimism=optimism(settings, state, next_obs) if counting else (),
         known=known[:, 0],
         extras=jax.tree.map(lambda leaf: leaf[:, 0], windows.extras),
     )
@@ -216,13 +268,10 @@ def stepped(
 ) -> tuple[Learned, Metrics]:
     """Return (what one network has learned, metrics) after one gradient step on its Q, `q`."""
     params, target_params, optimizer, gradient_steps = learned
-    targets = q_targets(
-        batch.reward,
-        batch.discount,
-        q(params, batch.next_features),
-        q(target_params, batch.next_features),
-        settings.double,
-    )
+    following = [q(each, batch.next_features) for each in (params, target_params)]
+    if not isinstance(batch.next_optimism, tuple):
+        following = [each + batch.next_optimism for each in following]
+    targets = q_targets(batch.reward, batch.discount, *following, settings.double)
 
     def loss(params: Any) -> tuple[jax.Array, jax.Array]:
         values = q(params, batch.features)

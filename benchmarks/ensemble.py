@@ -76,8 +76,8 @@ def main(root: Path, rows: int, seeds: int) -> None:
          "solved by bsuite's mark", "median episode of it", "solved by ours"],
         written,
         f"The preset `deep_exploration`: {seeds} seeds from {FIRST_SEED} on, of {EPISODES:,} "
-        "episodes; settings were chosen on seeds 0 to 9. bsuite's mark: the first episode where less than "
-        "0.8 of all so far missed the treasure. Ours: half of the last tenth take it.",
+        "episodes; settings were chosen on seeds 0 to 9. bsuite's mark: the first episode where "
+        "less than 0.8 of all so far missed the treasure. Ours: half of the last tenth take it.",
     )  # fmt: skip
 
 

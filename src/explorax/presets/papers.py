@@ -115,7 +115,8 @@ def deep_exploration() -> tuple[Experiment, ...]:
     )
     counts = Count(0.02, of="state_action")
     # A network that is shown a code of 900 cells has outputs of a deviation of 0.05 at first.
-    ensemble = EnsembleDQN(replace(dqn, updates_per_learn=10), prior_scale=10.0)
+    often = replace(dqn, updates_per_learn=10)
+    ensemble = EnsembleDQN(often, prior_scale=20.0, mask_prob=1.0)
     return tuple(
         Experiment("deep_sea/30", agent, bonus, 150_000, seeds=10)
         for agent in (dqn, replace(dqn, optimism=1.0), ensemble)

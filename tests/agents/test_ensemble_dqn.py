@@ -327,6 +327,7 @@ def test_the_treasure_under_ten_rows_of_sea(agent, bonus, takes):
     keys = jax.vmap(jax.random.key)(seeds)
     training = jax.jit(jax.vmap(partial(loop.start, env, agent, bonus)))(keys)
     chunk = jax.jit(jax.vmap(partial(loop.chunk_on_device, env, agent, bonus, 100)))
+    metrics = {}
     for _ in range(4):
         training, metrics = chunk(training)
     np.testing.assert_allclose(metrics["success_rate"], takes, atol=0.4)

@@ -268,10 +268,10 @@ def stepped(
 ) -> tuple[Learned, Metrics]:
     """Return (what one network has learned, metrics) after one gradient step on its Q, `q`."""
     params, target_params, optimizer, gradient_steps = learned
-    following = [q(each, batch.next_features) for each in (params, target_params)]
+    online, target = q(params, batch.next_features), q(target_params, batch.next_features)
     if not isinstance(batch.next_optimism, tuple):
-        following = [each + batch.next_optimism for each in following]
-    targets = q_targets(batch.reward, batch.discount, *following, settings.double)
+        online, target = online + batch.next_optimism, target + batch.next_optimism
+    targets = q_targets(batch.reward, batch.discount, online, target, settings.double)
 
     def loss(params: Any) -> tuple[jax.Array, jax.Array]:
         values = q(params, batch.features)

@@ -42,8 +42,10 @@ class EnsembleDQN:
     """
 
     base: DQN = BASE
-    heads: int = 10  # K, networks; costs and explores in proportion, little beyond 10
-    prior_scale: float = 3.0  # of p_k, in units of the returns; 0: none
+    heads: int = 10  # K; what learning costs is in proportion to it
+    prior_scale: float = (
+        3.0  # of p_k: what is unknown must differ by more than what is learned errs
+    )
     mask_prob: float = 0.5  # with which a row is learned from by a head; 1: by all
 
     hands_on = ("params", "target_params", "priors", "moments")

@@ -43,9 +43,7 @@ class EnsembleDQN:
 
     base: DQN = BASE
     heads: int = 10  # K; what learning costs is in proportion to it
-    prior_scale: float = (
-        3.0  # of p_k: what is unknown must differ by more than what is learned errs
-    )
+    prior_scale: float = 3.0  # of p_k; must exceed the errors of what is learned
     mask_prob: float = 0.5  # with which a row is learned from by a head; 1: by all
 
     hands_on = ("params", "target_params", "priors", "moments")

@@ -160,6 +160,7 @@ LEARNERS = [
     ("reinforce", "REINFORCE(bonus_discount=0.99)", "pendulum_swing_up"),
     ("erwr", "ERWR(bonus_discount=0.99)", "pendulum_swing_up"),
     ("dqn", "DQN()", "deep_sea/5"),
+    ("ensemble_dqn", "EnsembleDQN()", "deep_sea/5"),
     ("tabular_q", "TabularQ()", "deep_sea/5"),
     ("mpo", "MPO()", "pendulum_swing_up"),
     ("mpo", "MPO()", "deep_sea/5"),

@@ -18,6 +18,7 @@ WHOLE, TUPLE = "must be a whole number", "must be a tuple of whole numbers, such
 RUN = "RunConfig('cart_pole', ex.TRPO(), ex.NoBonus(), "
 REFUSED = {
     "ex.UNREAL(base=ex.PPO())": "UNREAL(base=PPO(...)): base must be an A2C.",
+    "ex.EnsembleDQN(base=ex.MPO())": "EnsembleDQN(base=MPO(...)): base must be a DQN.",
     "ex.VIME(pool_size=1e4 + 0.5)": f"VIME(pool_size=10000.5): pool_size {WHOLE}",
     "ex.VIME(batch_size=2.5)": f"batch_size {WHOLE}",
     "ex.VIME(batch_size=True)": f"batch_size {WHOLE}",

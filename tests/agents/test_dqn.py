@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from explorax import loop
+from explorax.agents import q_learner
 from explorax.agents.dqn import DQN
-from explorax.behaviors import Boltzmann, EpsilonGreedy
+from explorax.behaviors import Boltzmann, EpsilonGreedy, Greedy
 from explorax.bonuses.combine import NoBonus
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Percept, Rollout, Spec
@@ -307,6 +308,75 @@ def test_finds_the_values_of(probe, changes, cells, expected):
     training, _ = chunk(training)
     values = jax.jit(agent.values)(training.learner.agent, jnp.asarray(cells))
     np.testing.assert_allclose(values, expected, atol=0.06)
+
+
+CODES = replace(SPEC, obs=Box((1, 4), 0.0, 1.0, one_hot=(4,)))
+HOPEFUL = replace(SMALL, optimism=2.0, optimism_power=0.5, normalize_obs=False)
+
+
+def coded(seed):
+    """Made-up experience in five states, the last of which is a code without a 1."""
+    rows = rollout(seed)
+    code = jnp.concatenate([jnp.eye(4), jnp.zeros((1, 4))])[:, None]
+    places = np.random.default_rng(seed).integers(0, 5, (2, *rows.reward.shape))
+    return replace(rows, obs=code[places[0]], next_obs=code[places[1]]), places
+
+
+def test_optimism_is_added_where_actions_are_compared_by_how_often_they_were_tried():
+    state = jax.jit(partial(HOPEFUL.init, spec=CODES))(jax.random.key(0))
+    learn = jax.jit(partial(HOPEFUL.learn, rescore=nothing))
+    tried = np.zeros((5, 3))
+    for i in range(3):
+        rows, (place, _) = coded(i)
+        state, _ = learn(state, jax.random.key(i), rows)
+        for where, action in zip(place.ravel(), np.ravel(rows.action), strict=True):
+            tried[where, action] += 1
+    rows, (place, _) = coded(9)
+    obs, place = rows.obs[0], place[0]
+    expected = 2.0 / np.sqrt(tried[place] + 1)
+    added = jax.jit(partial(q_learner.optimism, HOPEFUL))(state, obs)
+    np.testing.assert_allclose(added, expected, rtol=1e-5)
+    # when acting, but not where an agent is evaluated
+    behaved = replace(HOPEFUL, behavior=Greedy())
+    percept = Percept(obs, jnp.zeros(5), jnp.ones(5, bool))
+    values = np.asarray(jax.jit(HOPEFUL.values)(state, obs))
+    act = jax.jit(behaved.act, static_argnames="greedy")
+    for greedy, compared in ((False, values + expected), (True, values)):
+        action, _, _ = act(state, (), jax.random.key(0), percept, greedy=greedy)
+        np.testing.assert_array_equal(action, compared.argmax(-1))
+    assert ((values + expected).argmax(-1) != values.argmax(-1)).any()
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_optimism_raises_targets_by_that_of_the_action_they_look_ahead_to(double):
+    rng, agent = np.random.default_rng(0), replace(HOPEFUL, double=double)
+    online, behind, added = rng.normal(size=(3, 6, 3)).astype(np.float32)
+    reward, discount = rng.normal(size=6), np.asarray([0.9, 0.9, 0.0, 0.9, 0.9, 0.9])
+    batch = q_learner.Batch(
+        features=jnp.zeros((6, 1)),
+        action=jnp.zeros(6, jnp.int32),
+        reward=jnp.asarray(reward, jnp.float32),
+        discount=jnp.asarray(discount, jnp.float32),
+        next_features=jnp.zeros((6, 1)),
+        next_optimism=jnp.asarray(added),
+        known=jnp.ones(6, bool),
+        extras=(),
+    )
+    learned = (jnp.asarray(online), jnp.asarray(behind))
+    optimizer = q_learner.optimizer_of(agent).init(learned[0])
+    _, told = jax.jit(partial(q_learner.stepped, agent, lambda params, _: params))(
+        (*learned, optimizer, jnp.int32(0)), batch
+    )
+    targets = []
+    for i in range(6):
+        best = int(np.argmax((online if double else behind)[i] + added[i]))
+        targets.append(reward[i] + discount[i] * (behind[i, best] + added[i, best]))
+    np.testing.assert_allclose(told["target_mean"], np.mean(targets), rtol=1e-5)
+
+
+def test_optimism_without_codes_to_count_is_refused():
+    with pytest.raises(Incompatible, match=r"optimism=2.0 has a table.*no one-hot codes"):
+        HOPEFUL.init(jax.random.key(0), SPEC)
 
 
 def test_continuous_actions_are_refused_with_agents_that_take_them():

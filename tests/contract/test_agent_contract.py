@@ -12,7 +12,19 @@ import pytest
 
 import explorax.agents
 from explorax import loop
-from explorax.agents import A2C, DQN, ERWR, MPO, PPO, REINFORCE, TRPO, UNREAL, SoftQ, TabularQ
+from explorax.agents import (
+    A2C,
+    DQN,
+    ERWR,
+    MPO,
+    PPO,
+    REINFORCE,
+    TRPO,
+    UNREAL,
+    EnsembleDQN,
+    SoftQ,
+    TabularQ,
+)
 from explorax.auxiliaries import RewardPrediction, ValueReplay
 from explorax.behaviors import EpsilonGreedy
 from explorax.bonuses import NoBonus
@@ -36,16 +48,18 @@ ACTOR_CRITIC: dict[str, Any] = dict(
     rollout_length=10, hidden=(16,), memory_size=16, init_std=0.5, learning_rate=0.01,
     entropy_coef=0.0,
 )  # fmt: skip
+Q_LEARNING = DQN(
+    hidden=(32,),
+    behavior=EpsilonGreedy(decay_env_steps=1000),
+    warmup_env_steps=100,
+    replay_capacity=4000,
+    n_steps=1,
+    learning_rate=3e-3,
+    target_copy_every=50,
+)
 AGENTS = {
-    "DQN": DQN(
-        hidden=(32,),
-        behavior=EpsilonGreedy(decay_env_steps=1000),
-        warmup_env_steps=100,
-        replay_capacity=4000,
-        n_steps=1,
-        learning_rate=3e-3,
-        target_copy_every=50,
-    ),
+    "DQN": Q_LEARNING,
+    "EnsembleDQN": EnsembleDQN(Q_LEARNING, heads=3),
     "TRPO": TRPO(**ON_POLICY, max_kl=0.05),
     "REINFORCE": REINFORCE(**ON_POLICY, learning_rate=0.03),
     "ERWR": ERWR(**ON_POLICY),
@@ -102,7 +116,7 @@ def test_agents_find_the_best_action(name, probe, continuous):
         with pytest.raises(Incompatible, match="one-hot codes.*DQN"):
             agent.init(jax.random.key(0), Batched(task, 2).spec)
         return
-    if continuous and name in ("DQN", *NEEDS_CODES):
+    if continuous and name in ("DQN", "EnsembleDQN", *NEEDS_CODES):
         with pytest.raises(Incompatible, match="TRPO"):
             agent.init(jax.random.key(0), Batched(task, 2).spec)
         return

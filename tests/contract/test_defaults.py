@@ -19,6 +19,7 @@ PRINCIPLES = {
     "Count": CODES,
     "TabularQ": f"{CODES}|chooses among discrete actions",
     "DQN": "chooses among discrete actions",
+    "EnsembleDQN": "chooses among discrete actions",
     "UNREAL": "PixelControl.*(needs images|divides images into cells)",
 }
 WRAPPERS = {"Clip", "Decay", "Episodic", "MedianRatio", "Product", "ReturnShare", "RunningMean"}

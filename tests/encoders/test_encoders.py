@@ -220,7 +220,7 @@ def test_moments_of_a_drifting_latent_follow_it():
 
 
 def test_an_agent_without_a_latent_is_refused_with_the_cure():
-    with pytest.raises(Incompatible, match="MPO, SoftQ, DQN, A2C, PPO, UNREAL, with"):
+    with pytest.raises(Incompatible, match="MPO, SoftQ, DQN, EnsembleDQN, A2C, PPO, UNREAL, with"):
         VIME(latent=AgentLatent()).init(jax.random.key(0), SPEC)
 
 

@@ -14,7 +14,7 @@ from killing import killed_after
 from toys import HostWalk, Novelty, Policy, Walk, Wanderer
 
 from explorax import api, loop
-from explorax.agents import DQN, ERWR
+from explorax.agents import DQN, ERWR, EnsembleDQN
 from explorax.core.errors import CheckpointError, ExploraxError, Incompatible, RunDirectoryError
 from explorax.core.protocols import Box
 from explorax.core.pytree import replace
@@ -202,6 +202,16 @@ def test_a_memory_of_the_optimiser_is_no_other_meaning() -> None:
     _check_meaning(DQN(), Path("run"), record, False)
     with pytest.raises(Incompatible, match="encoder='a3c' there, 'dqn' here"):
         _check_meaning(DQN(), Path("run"), record, True)
+
+
+def test_priors_that_would_count_otherwise_are_refused() -> None:
+    record = {"resolved": {"agent": resolve(EnsembleDQN(DQN(), prior_scale=1.0))}}
+    _check_meaning(EnsembleDQN(DQN(n_steps=5), prior_scale=1.0), Path("run"), record, False)
+    with pytest.raises(Incompatible, match=r"prior_scale=1.0 there, 2.0 here"):
+        _check_meaning(EnsembleDQN(DQN(), prior_scale=2.0), Path("run"), record, False)
+    other = EnsembleDQN(DQN(normalize_obs=False), prior_scale=1.0)
+    with pytest.raises(Incompatible, match=r"base.normalize_obs=True there, False here"):
+        _check_meaning(other, Path("run"), record, False)
 
 
 def test_settings_that_give_arrays_another_meaning_are_refused(tmp_path: Path) -> None:

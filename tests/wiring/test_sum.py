@@ -30,7 +30,19 @@ from two_streams import (
 
 import explorax.agents
 from explorax import host_loop, loop
-from explorax.agents import A2C, DQN, ERWR, MPO, PPO, REINFORCE, TRPO, UNREAL, SoftQ, TabularQ
+from explorax.agents import (
+    A2C,
+    DQN,
+    ERWR,
+    MPO,
+    PPO,
+    REINFORCE,
+    TRPO,
+    UNREAL,
+    EnsembleDQN,
+    SoftQ,
+    TabularQ,
+)
 from explorax.agents import unrolling as unrolled
 from explorax.auxiliaries import RewardPrediction, ValueReplay
 from explorax.core.errors import Incompatible
@@ -71,6 +83,7 @@ REPLAY: dict[str, Any] = dict(
 SMALL: dict[str, Any] = {
     "A2C": A2C(**ACTOR_CRITIC),
     "DQN": DQN(**REPLAY),
+    "EnsembleDQN": EnsembleDQN(DQN(**REPLAY), heads=2),
     "ERWR": ERWR(**ON_POLICY, iterations=3),
     "MPO": MPO(**REPLAY, sequence_length=4, action_samples=3),
     "PPO": PPO(**ACTOR_CRITIC, epochs=2, minibatches=2),

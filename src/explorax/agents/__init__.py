@@ -2,6 +2,7 @@
 
 from explorax.agents.a2c import A2C
 from explorax.agents.dqn import DQN
+from explorax.agents.ensemble_dqn import EnsembleDQN
 from explorax.agents.erwr import ERWR
 from explorax.agents.mpo import MPO
 from explorax.agents.ppo import PPO
@@ -11,4 +12,16 @@ from explorax.agents.tabular_q import TabularQ
 from explorax.agents.trpo import TRPO
 from explorax.agents.unreal import UNREAL
 
-__all__ = ["A2C", "DQN", "ERWR", "MPO", "PPO", "REINFORCE", "TRPO", "UNREAL", "SoftQ", "TabularQ"]
+__all__ = [
+    "A2C",
+    "DQN",
+    "ERWR",
+    "MPO",
+    "PPO",
+    "REINFORCE",
+    "TRPO",
+    "UNREAL",
+    "EnsembleDQN",
+    "SoftQ",
+    "TabularQ",
+]

@@ -2,58 +2,22 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
-from explorax.agents import experience, sight
+from explorax.agents import experience, q_learner, sight
+from explorax.agents.q_learner import State
 from explorax.behaviors import EpsilonGreedy
 from explorax.behaviors.behavior import Behavior
-from explorax.core.errors import Incompatible, require
-from explorax.core.protocols import (
-    Discrete,
-    Key,
-    Metrics,
-    Percept,
-    Rescore,
-    Rollout,
-    Spec,
-)
-from explorax.core.pytree import pytree, replace
+from explorax.core.errors import require
+from explorax.core.protocols import Key, Metrics, Percept, Rescore, Rollout, Spec
 from explorax.core.settings import check_types
-from explorax.nets.mlp import ACTIVATIONS, MLP
+from explorax.nets.mlp import ACTIVATIONS
 from explorax.nets.visual import ENCODERS
-from explorax.ops import moments as running
-from explorax.ops import replay
-from explorax.ops.q_learning import n_step_sums, q_targets
-
-
-@pytree
-class DQNState:
-    """What DQN learns with."""
-
-    params: Any
-    target_params: Any
-    optimizer: Any
-    ring: replay.Ring  # of Rollout rows [E, ...], bonus included; of images, see `agents.frames`
-    moments: running.Moments  # of observations; of none where they are images
-    env_steps: Any  # int32 [], of all E environments
-    gradient_steps: Any  # int32 []
-
-
-@pytree
-class Batch:
-    """Rows to regress on, leaves [B, ...]."""
-
-    features: Any  # of the observation in which `action` was taken
-    action: Any
-    reward: Any  # the sum over the steps to `next_features`
-    discount: Any  # of the value of `next_features`; 0 after a terminal step
-    next_features: Any
-    known: Any  # whether the row can be learned from
 
 
 @dataclass(frozen=True)
@@ -71,6 +35,11 @@ class DQN:
     is asked for anew whenever the row is drawn, so that it fades in old rows as the bonus's model
     learns them; with "collection" it is what the row was paid when new. A bonus that cannot be
     replayed is paid as at collection either way.
+
+    A bonus raises the values of what was tried, and nothing those of what never was. `optimism`
+    does, with OPIQ (arXiv 2002.12174): optimism / (n(s, a) + 1)^optimism_power is added wherever
+    actions are compared, when one is chosen and in the target, and n counts the steps so far.
+    Observations must be one-hot codes for it. Greedy acting and `values` go without.
     """
 
     behavior: Behavior = field(default=EpsilonGreedy())
@@ -92,6 +61,9 @@ class DQN:
     target_copy_every: int = 200  # gradient steps, for "copy"
     polyak_rate: float = 0.01  # share of the new parameters per gradient step, for "polyak"
     normalize_obs: bool = True
+    optimism: float = 0.0  # above 0: added to values of what was never tried, for one-hot codes
+    optimism_power: float = 2.0  # with which it falls as 1/(n(s, a) + 1)^power
+    max_states: int = 1_000_000  # refuses a larger table of counts, with optimism
     bonus_scale: float = 1.0
     bonus_at: str = "replay"  # or "collection"
 
@@ -121,154 +93,51 @@ class DQN:
             self.target_update in ("copy", "polyak"), self, "target_update", "'copy' or 'polyak'"
         )
         require(0 < self.polyak_rate <= 1, self, "polyak_rate", "above 0 and at most 1")
+        require(0 <= self.optimism < math.inf, self, "optimism", "at least 0 and finite")
+        require(0 < self.optimism_power < math.inf, self, "optimism_power", "above 0 and finite")
+        require(self.max_states >= 1, self, "max_states", "at least 1")
         experience.validate(self)
 
-    def init(self, key: Key, spec: Spec) -> DQNState:
+    def init(self, key: Key, spec: Spec) -> State:
         """Return the state before the first step.
 
         Raises Incompatible for continuous actions and for a behaviour that needs counts.
         """
-        if not isinstance(spec.action, Discrete):
-            raise Incompatible(
-                f"DQN chooses among discrete actions, and these are continuous: {spec.action}. "
-                "Agents that take continuous actions: TRPO, REINFORCE, ERWR, MPO, SoftQ, A2C, PPO."
-            )
-        if self.behavior.needs_counts:
-            raise Incompatible(
-                f"DQN does not count how often each action was taken in a state, and "
-                f"{self.behavior!r} needs that. An agent that counts: TabularQ."
-            )
-        steps = experience.steps_kept(self, spec, self.n_steps, "rollout_length", "n_steps")
-        net = self._network(spec.action.n, sight.encoder_for(self, spec))
-        params = net.init(key, sight.example(spec))
-        return DQNState(
-            params=params,
-            target_params=jax.tree.map(jnp.copy, params),
-            optimizer=self._optimizer().init(params),
-            ring=replay.empty(experience.row(spec), steps),
-            moments=sight.moments(spec),
-            env_steps=jnp.int32(0),
-            gradient_steps=jnp.int32(0),
-        )
+        params = q_learner.network_for(self, "DQN", spec).init(key, sight.example(spec))
+        return q_learner.start(self, spec, params, q_learner.optimizer_of(self).init(params))
 
     def carry(self, spec: Spec) -> tuple[()]:
         """Return the actor's memory, of which there is none."""
         return ()
 
     def act(
-        self, state: DQNState, carry: Any, key: Key, percept: Percept, *, greedy: bool = False
+        self, state: State, carry: Any, key: Key, percept: Percept, *, greedy: bool = False
     ) -> tuple[Int[Array, " E"], Any, dict[str, jax.Array]]:
         """Return (action, carry, {"latent": [E, H]}), the latent being the last hidden layer.
 
         `greedy` takes the first of the best actions.
         """
-        values, latent = self._q_and_latent(state.params, self._seen(state, percept.obs))
+        seen = q_learner.seen(self, state, percept.obs)
+        values, latent = q_learner.network(self, state.params).run(state.params, seen)
         if greedy:
             return jnp.argmax(values, axis=-1).astype(jnp.int32), carry, {"latent": latent}
+        if self.optimism > 0:
+            values = values + q_learner.optimism(self, state, percept.obs)
         return self.behavior.choose(key, values, state.env_steps), carry, {"latent": latent}
 
-    def values(self, state: DQNState, obs: Any) -> Float[Array, "N A"]:
+    def values(self, state: State, obs: Any) -> Float[Array, "N A"]:
         """Return Q(s, ·) of observations [N, ...]."""
-        return self._q(state.params, self._seen(state, obs))
+        return self._q(state.params, q_learner.seen(self, state, obs))
 
     def learn(
-        self, state: DQNState, key: Key, rollout: Rollout, rescore: Rescore
-    ) -> tuple[DQNState, Metrics]:
+        self, state: State, key: Key, rollout: Rollout, rescore: Rescore
+    ) -> tuple[State, Metrics]:
         """Return (state, metrics) after storing the rollout and `updates_per_learn` gradient steps.
 
         Metrics are NaN while the replay holds less than `warmup_env_steps`.
         """
-        state = experience.stored(self, state, rollout)
-        batches = self._batches(state, key, rollout, rescore)
-        start = (state.params, state.target_params, state.optimizer, state.gradient_steps)
-        filled = experience.filled(state.ring, rollout, self.n_steps)
-        ready = (state.env_steps >= self.warmup_env_steps) & filled
-        after, metrics = experience.trained(self._update, start, batches, ready)
-        params, target_params, optimizer, gradient_steps = after
-        return replace(
-            state,
-            params=params,
-            target_params=target_params,
-            optimizer=optimizer,
-            gradient_steps=gradient_steps,
-        ), metrics
-
-    def _network(self, num_actions: int, encoder: str | None) -> MLP:
-        return MLP(self.hidden, num_actions, self.activation, encoder=encoder)
-
-    def _q_and_latent(self, params: Any, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-        num_actions = params["params"]["output"]["bias"].shape[-1]
-        return self._network(num_actions, sight.encoder_of(self, params)).run(params, features)
+        update = partial(q_learner.stepped, self, self._q)
+        return q_learner.learn(self, state, key, rollout, rescore, update)
 
     def _q(self, params: Any, features: jax.Array) -> jax.Array:
-        return self._q_and_latent(params, features)[0]
-
-    def _optimizer(self) -> optax.GradientTransformation:
-        adam = optax.adam(self.learning_rate)
-        if self.max_grad_norm is None:
-            return adam
-        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), adam)
-
-    def _seen(self, state: DQNState, obs: jax.Array) -> jax.Array:
-        """Return what the network sees [N, ...] of observations [N, ...]."""
-        return sight.seen(self, state.moments, state.params, obs)
-
-    def _batches(self, state: DQNState, key: Key, rollout: Rollout, rescore: Rescore) -> Batch:
-        """Return all batches of one `learn`, leaves [U, B, ...]; `rollout` was the last stored."""
-        key_draw, key_rescore = jax.random.split(key)
-        drawn = self.updates_per_learn * self.batch_size
-        windows = experience.windows(state.ring, key_draw, drawn, self.n_steps, rollout)
-        paid = experience.total_reward(self, key_rescore, windows, rescore)
-        windows, known = experience.learnable(state.ring, windows)
-        reward, discount, last = n_step_sums(
-            paid, windows.terminated, windows.truncated, self.discount
-        )
-        batch = Batch(
-            features=self._seen(state, windows.obs[:, 0]),
-            action=windows.action[:, 0],
-            reward=reward,
-            discount=discount,
-            next_features=self._seen(state, windows.next_obs[jnp.arange(drawn), last]),
-            known=known[:, 0],
-        )
-        shape = (self.updates_per_learn, self.batch_size)
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), batch)
-
-    def _update(
-        self, learned: tuple[Any, Any, Any, jax.Array], batch: Batch
-    ) -> tuple[tuple[Any, Any, Any, jax.Array], Metrics]:
-        """Return (params, target_params, optimizer, gradient_steps) after one gradient step."""
-        params, target_params, optimizer, gradient_steps = learned
-        targets = q_targets(
-            batch.reward,
-            batch.discount,
-            self._q(params, batch.next_features),
-            self._q(target_params, batch.next_features),
-            self.double,
-        )
-
-        def loss(params: Any) -> tuple[jax.Array, jax.Array]:
-            values = self._q(params, batch.features)
-            value = jnp.take_along_axis(values, batch.action[:, None], axis=1)[:, 0]
-            each = optax.huber_loss if self.loss == "huber" else optax.l2_loss
-            return jnp.where(batch.known, each(value, targets), 0.0).mean(), value.mean()
-
-        (loss_mean, q_mean), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        step, optimizer = self._optimizer().update(gradient, optimizer, params)
-        params = optax.apply_updates(params, step)
-        gradient_steps = gradient_steps + 1
-        target_params = self._follow(target_params, params, gradient_steps)
-        metrics = {
-            "loss": loss_mean,
-            "q_mean": q_mean,
-            "target_mean": targets.mean(),
-            "gradient_norm": optax.tree.norm(gradient),
-        }
-        return (params, target_params, optimizer, gradient_steps), metrics
-
-    def _follow(self, target_params: Any, params: Any, gradient_steps: jax.Array) -> Any:
-        """Return the target network's parameters after gradient step number `gradient_steps`."""
-        if self.target_update == "polyak":
-            return optax.incremental_update(params, target_params, self.polyak_rate)
-        due = gradient_steps % self.target_copy_every == 0
-        return jax.tree.map(lambda new, old: jnp.where(due, new, old), params, target_params)
+        return q_learner.network(self, params).run(params, features)[0]

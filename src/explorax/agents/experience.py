@@ -1,6 +1,6 @@
 """What agents with a replay share: what is kept of a step, what it is paid when drawn, training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -50,8 +50,8 @@ def total_reward(settings: Settings, key: Key, windows: Rollout, rescore: Rescor
     return windows.reward + settings.bonus_scale * bonus
 
 
-def row(spec: Spec, extras: tuple[str, ...] = ()) -> Rollout:
-    """Return the shapes of one time step of all environments, with numbers called `extras`.
+def row(spec: Spec, extras: Mapping[str, jax.ShapeDtypeStruct] | None = None) -> Rollout:
+    """Return the shapes of one time step of all environments, with the shapes of `extras` [E, ...].
 
     Of images it has one frame and no successor (`agents.frames`).
     """
@@ -62,7 +62,6 @@ def row(spec: Spec, extras: tuple[str, ...] = ()) -> Rollout:
     obs = jax.ShapeDtypeStruct((spec.num_envs, *seen), jnp.dtype(spec.obs.dtype))
     number = jax.ShapeDtypeStruct((spec.num_envs,), jnp.float32)
     flag = jax.ShapeDtypeStruct((spec.num_envs,), jnp.bool_)
-    kept: Any = {name: number for name in extras} if extras else ()
     return Rollout(
         obs=obs,
         action=jax.ShapeDtypeStruct(
@@ -74,7 +73,7 @@ def row(spec: Spec, extras: tuple[str, ...] = ()) -> Rollout:
         truncated=flag,
         first=flag,
         bonus=number,
-        extras=kept,
+        extras=dict(extras) if extras else (),
     )
 
 

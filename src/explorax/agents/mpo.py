@@ -150,12 +150,13 @@ class MPO:
             "critic": action_values.init(self, key_critic, spec.action, example, encoder),
         }
         multipliers = mpo_policy.start_multipliers(self, spec)
+        log_prob = jax.ShapeDtypeStruct((spec.num_envs,), jnp.float32)
         return MPOState(
             params=params,
             multipliers=multipliers,
             target=jax.tree.map(jnp.copy, params),
             optimizer=self._optimizer().init((params, multipliers)),
-            ring=replay.empty(experience.row(spec, ("log_prob",)), steps),
+            ring=replay.empty(experience.row(spec, {"log_prob": log_prob}), steps),
             moments=sight.moments(spec),
             action_like=action_values.action_like(spec.action),
             env_steps=jnp.int32(0),

@@ -36,7 +36,7 @@ class Count:
 
     For observations that are one-hot codes; HashCount is for all others. A bonus raises only what
     was tried: an agent whose values start at 0 and that takes the best one never tries the rest, so
-    let it act at random now and then, or start high (TabularQ(initial_value=1.0)).
+    let it act at random now and then, or start high (TabularQ(initial_value=1.0), DQN(optimism=1)).
     """
 
     beta: float = 0.1  # β, what a first visit is paid

@@ -52,7 +52,7 @@ class AgentLatent:
         if box is None:
             able = "A2C, PPO, UNREAL"
             if self.of == "latent":
-                able = f"TRPO, REINFORCE, ERWR, MPO, SoftQ, DQN, {able}"
+                able = f"TRPO, REINFORCE, ERWR, MPO, SoftQ, DQN, EnsembleDQN, {able}"
             raise Incompatible(
                 f"{self!r} needs an agent that gives a latent, extras[{self.of!r}] of `act`, in "
                 f"rollouts of at least two steps, and this one does not. Agents that do: {able}, "

@@ -18,7 +18,14 @@ from explorax.presets.control import (
 from explorax.presets.experiment import Experiment as Experiment
 from explorax.presets.experiment import scaled as scaled
 from explorax.presets.mujoco import mujoco_sparse, mujoco_walker2d, swimmer_gather
-from explorax.presets.papers import deep_sea, demo, dqn_mountain_car, eta_sweep, sparse_tasks
+from explorax.presets.papers import (
+    deep_exploration,
+    deep_sea,
+    demo,
+    dqn_mountain_car,
+    eta_sweep,
+    sparse_tasks,
+)
 from explorax.presets.partial import (
     auxiliary_losses,
     doorkey,
@@ -31,6 +38,7 @@ from explorax.presets.partial import (
 __all__ = [
     "auxiliary_losses",
     "bonuses",
+    "deep_exploration",
     "deep_sea",
     "demo",
     "doorkey",

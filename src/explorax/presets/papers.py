@@ -1,7 +1,10 @@
 """Experiments by name. The first line of each docstring is what `explorax list presets` shows."""
 
-from explorax.agents import DQN, ERWR, REINFORCE, TRPO
-from explorax.bonuses import VIME, Clip, Decay, MedianRatio, NoBonus, PredictionError, Scale
+from dataclasses import replace
+
+from explorax.agents import DQN, ERWR, REINFORCE, TRPO, EnsembleDQN
+from explorax.behaviors import Greedy
+from explorax.bonuses import VIME, Clip, Count, Decay, MedianRatio, NoBonus, PredictionError, Scale
 from explorax.core.protocols import Bonus
 from explorax.presets.experiment import Experiment
 
@@ -89,6 +92,35 @@ def deep_sea() -> tuple[Experiment, ...]:
     paid = [Scale(MedianRatio(bonus), 1e-2) for bonus in pools]
     return tuple(
         Experiment("deep_sea/20", TRPO(), bonus, 400_000, seeds=20) for bonus in (NoBonus(), *paid)
+    )
+
+
+def deep_exploration() -> tuple[Experiment, ...]:
+    """Deep sea of 30 rows: DQN, DQN with optimism and EnsembleDQN, without a bonus and with counts.
+
+    Values are linear in the one-hot code of the cell, so that what is learned of one says nothing
+    of another. 150,000 env steps are 5,000 episodes, half of bsuite's.
+    """
+    dqn = DQN(
+        behavior=Greedy(),
+        hidden=(),
+        normalize_obs=False,
+        n_steps=1,
+        batch_size=64,
+        rollout_length=4,
+        updates_per_learn=5,
+        replay_capacity=20_000,
+        learning_rate=0.01,
+        polyak_rate=0.1,
+    )
+    counts = Count(0.02, of="state_action")
+    # A network that is shown a code of 900 cells has outputs of a deviation of 0.05 at first.
+    often = replace(dqn, updates_per_learn=10)
+    ensemble = EnsembleDQN(often, prior_scale=20.0, mask_prob=1.0)
+    return tuple(
+        Experiment("deep_sea/30", agent, bonus, 150_000, seeds=10)
+        for agent in (dqn, replace(dqn, optimism=1.0), ensemble)
+        for bonus in (NoBonus(), counts)
     )
 
 

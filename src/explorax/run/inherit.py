@@ -30,7 +30,7 @@ from explorax.run.expressions import expression
 
 _ON_DEVICE, _ON_HOST = "['training'].learner.agent", "['training'][{}][0].agent"
 # Settings of agents that change what arrays of the same shapes stand for.
-_MEANING = ("activation", "normalize_obs", "covariance")
+_MEANING = ("activation", "normalize_obs", "covariance", "prior_scale")
 _MEANING_OF_IMAGES = ("encoder",)
 _SHOWN = 3  # arrays that do not fit, in a message
 

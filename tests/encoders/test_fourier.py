@@ -60,6 +60,21 @@ def test_the_lengthscale_is_the_median_distance_in_the_dimensions_looked_at():
         np.testing.assert_allclose(ours, np.median(apart), rtol=0.1)
 
 
+def test_the_lengthscale_does_not_depend_on_how_long_a_rollout_is():
+    # one slow walk, in rollouts of 1, 10 and 1,000 steps
+    walk = np.cumsum(np.random.default_rng(2).normal(size=(2001, 1, 3)), 0)
+    encoder, spec, lengths = Fourier(features=8), Spec(Box((3,)), Discrete(2), 1), []
+    update = jax.jit(encoder.update)
+    for steps in (1, 10, 1000):
+        state = encoder.init(KEY, spec)
+        for t in range(0, 2000, steps):
+            given = rollout_of(walk[t : t + steps], walk[t + 1 : t + 1 + steps])
+            state, _ = update(state, jax.random.fold_in(KEY, t), given)
+        lengths.append(np.asarray(state.distances))
+    np.testing.assert_allclose(lengths[0], lengths[2], rtol=0.4)
+    np.testing.assert_allclose(lengths[1], lengths[2], rtol=0.4)
+
+
 def test_products_of_many_features_are_the_gaussian_kernel():
     encoder = Fourier(features=4000, interactions=(0,))
     state = encoder.init(KEY, SPEC)

@@ -39,8 +39,9 @@ class ReturnShare:
     only grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards
     much smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
 
-    The first `warmup` env steps are paid nothing and not measured: to a model that knows nothing
-    all is new, and what is paid later would be small beside it for long.
+    Rollouts that begin within the first `warmup` env steps are paid nothing and not measured: to a
+    model that knows nothing all is new, and what is paid later would be small beside it for long.
+    A spike that the bound cuts off stays in the deviation, and what follows is small beside it too.
     """
 
     bonus: Bonus  # what is paid
@@ -48,7 +49,7 @@ class ReturnShare:
     discount: float = 0.99  # of both returns, the agent's
     limit: float = 3.0  # of the discounted sum of bonuses, in R
     goal: float = 1.0  # R until the task has paid more, in rewards
-    warmup: int = 1_000  # env steps before anything is paid
+    warmup: int = 1_000  # env steps before the first rollout that is paid
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -35,9 +35,9 @@ class DynamicsEncoder:
     """Gives φ(s), the hidden layer of a network that predicts s' from φ(s) and the action.
 
     What says nothing of what follows is not needed in φ, where it stays as faint as it was drawn.
-    Trained by the mean squared error of
-    s', in standard deviations, on each rollout once it has been scored. Observations are vectors;
-    `InverseEncoder` is for images, whose pixels nobody should have to predict.
+    Trained by the mean squared error of s', in standard deviations, on each rollout once it has
+    been scored. Observations are vectors; `InverseEncoder` is for images, whose pixels nobody
+    should have to predict.
     """
 
     features: int = 64  # numbers in φ(s)

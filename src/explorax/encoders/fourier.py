@@ -13,11 +13,11 @@ from explorax.core.protocols import Key, Metrics, Rollout, Spec
 from explorax.core.pytree import pytree, replace
 from explorax.core.settings import check_types
 from explorax.encoders.encoder import Pairs, observed_size, seen_pairs
-from explorax.ops import moments
+from explorax.ops import moments, reservoir
 from explorax.ops.cosine import cosine_of_turns
 from explorax.ops.median import median
 
-PAIRS = 256  # of rows of a rollout, whose distances are measured
+SAMPLE = 256  # observations of all times, whose distances are measured
 SMALLEST = 1e-3  # lengthscale in standard deviations; a group that never varied has none
 
 
@@ -27,7 +27,7 @@ class FourierState:
     phases: Any  # [F], in turns, uniform in [0, 1)
     moments: Any  # of observations
     distances: Any  # [F], median distance in the dimensions that a feature looks at
-    measured: Any  # float32 [], rollouts that it is the mean of
+    sample: reservoir.Reservoir  # of observations so far, flat
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Fourier:
             phases=jax.random.uniform(key_phase, (self.features,)),
             moments=moments.empty(spec.obs.shape),
             distances=jnp.ones(self.features),
-            measured=jnp.float32(0),
+            sample=reservoir.empty(jax.ShapeDtypeStruct((size,), jnp.float32), SAMPLE),
         )
 
     def pairs(self, state: FourierState, rollout: Rollout) -> Pairs:
@@ -102,15 +102,17 @@ class Fourier:
         self, state: FourierState, key: Key, rollout: Rollout
     ) -> tuple[FourierState, Metrics]:
         seen = moments.update(state.moments, rollout.next_obs)
-        rows = rollout.next_obs.reshape(rollout.reward.size, -1)
-        two = jax.random.randint(key, (2, PAIRS), 0, rows.shape[0])
+        key_sample, key_pairs = jax.random.split(key)
+        rows = rollout.next_obs.reshape(rollout.reward.size, -1).astype(jnp.float32)
+        sample = reservoir.add(state.sample, key_sample, rows)
+        held = jnp.minimum(sample.seen, SAMPLE).astype(jnp.int32)
+        # two different ones of those held, where there are two
+        first = jax.random.randint(key_pairs, (SAMPLE,), 0, held)
+        apart = jax.random.randint(jax.random.fold_in(key_pairs, 1), (SAMPLE,), 1, held)
+        second = (first + apart) % held
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1) if leaf.ndim else leaf, seen)
-        first, second = moments.standardise(flat, rows[two], self.clip)
+        x = moments.standardise(flat, sample.rows, self.clip)
         looked_at = (state.frequencies != 0).astype(jnp.float32)
-        squared = jnp.square(first - second) @ looked_at.T
-        # of many rollouts the mean: one alone may have stayed in a corner
-        apart = jnp.sqrt(jax.vmap(median, in_axes=1)(squared))
-        measured = state.measured + 1
-        distances = jnp.where(state.measured > 0, state.distances, apart)
-        distances = distances + (apart - distances) / measured
-        return replace(state, moments=seen, distances=distances, measured=measured), {}
+        squared = jnp.square(x[first] - x[second]) @ looked_at.T
+        distances = jnp.sqrt(jax.vmap(median, in_axes=1)(squared))
+        return replace(state, moments=seen, distances=distances, sample=sample), {}

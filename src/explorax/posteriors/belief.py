@@ -1,5 +1,6 @@
 """What is known of the weights of a last layer, for one root of all outputs or one for each."""
 
+import math
 from typing import Any
 
 import jax
@@ -45,10 +46,13 @@ def prior(features: int, outputs: int, apart: bool) -> Belief:
     numbers = features**2 * (outputs if apart else 1)
     if numbers > MOST_NUMBERS:
         each = f" for each of {outputs} outputs" if apart else ""
+        cure = " Or give the noise as a number, and one matrix serves all outputs." if apart else ""
+        most = math.isqrt(MOST_NUMBERS // (outputs if apart else 1))
         raise Incompatible(
             f"LastLayer keeps a matrix of features × features{each}, and {features:,} features "
-            f"make {numbers:,} numbers, more than {MOST_NUMBERS:,}. Take fewer features: "
-            f"LastLayer(features=Fourier(features=128))."
+            f"(times the actions, where it is of them) make {numbers:,} numbers, more than "
+            f"{MOST_NUMBERS:,}. Give it an encoder with fewer, {most:,} in all, such as "
+            f"LastLayer(features=Fourier(features=64)).{cure}"
         )
     root = linear.prior(features)
     if apart:
@@ -60,7 +64,8 @@ def cells(phi: Float[Array, "N F"]) -> Int[Array, " N"]:
     """Return the place of the 1 in each one-hot row, F where there is none."""
     # one product of the code with its places and with ones, which is faster than an argmax
     places = jnp.stack([jnp.arange(phi.shape[1], dtype=jnp.float32), jnp.ones(phi.shape[1])], 1)
-    place, some = jnp.moveaxis(phi @ places, 1, 0)
+    exactly = jax.lax.Precision.HIGHEST  # a GPU would round places beyond 1,024
+    place, some = jnp.moveaxis(jnp.matmul(phi, places, precision=exactly), 1, 0)
     return jnp.where(some > 0, place, float(phi.shape[1])).astype(jnp.int32)
 
 
@@ -112,13 +117,17 @@ def conditioned(
     std: Any,
     weights: Float[Array, " N"],
     keep: float = 1.0,
+    pieces: int = 1,
 ) -> Belief:
-    """Return the belief given rows that count `weights` times; what was known counts `keep`."""
+    """Return the belief given rows that count `weights` times; what was known counts `keep`.
+
+    pieces: see `ops.bayesian_linear.condition`.
+    """
     often = jnp.sqrt(weights)[:, None]
 
     def one(root: Any, mean: Any, std: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
         u, y = often * phi / std, often * targets / std
-        root = linear.condition(root, u.T @ u, keep)
+        root = linear.condition(root, u, keep, pieces)
         return root, linear.corrected(mean, root, u, y)
 
     if belief.root.ndim == 2:

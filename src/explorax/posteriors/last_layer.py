@@ -32,6 +32,9 @@ from explorax.posteriors import noise as noises
 OF = ("successor", "state_action")
 GAINS = ("expected", "realized")
 GIVEN = ("replay", "rollout")
+DRIFTS = ("none", "settles", "learns")
+ROWS_AT_ONCE = 512  # of the pool that are encoded together
+LEAST_NOISE = 1e-4  # variance: below, float32 rounds off what is not known
 CLIP = 10.0  # of targets, in standard deviations
 
 
@@ -65,10 +68,11 @@ class LastLayer:
     - gain="realized", VIME's KL[after ‖ before], ½[log(1 + r) + r (e² − 1 − r)/(1 + r)²] with e the
       prediction's error over √noise. Its expectation is the expected gain.
 
-    Of several outputs the mean is paid. A row seen n times before is paid about 1/(2n), and none
-    more than ½ log(1 + ‖φ‖²/noise). On one-hot codes of one kind it is ½ log(1 + 1/(noise + n)),
-    a count; on several codes and on features it is a count that generalizes, E3B's ellipse kept for
-    life (arXiv 2210.05805), and in the limit of many features RND's error (arXiv 1810.12894).
+    Of several outputs the mean is paid. The expected gain of a row seen n times before is about
+    1/(2n), and never more than ½ log(1 + ‖φ‖²/noise); the realized one has no bound. On one-hot
+    codes of one kind it is ½ log(1 + 1/(noise + n)), a count; on several codes and on features it
+    is a count that generalizes, E3B's ellipse kept for life (arXiv 2210.05805), and in the limit of
+    many features RND's error (arXiv 1810.12894).
 
     With of="successor" φ is of s': new states are paid, and nothing is predicted. With
     "state_action" it is φ(s) times the action, and the layer predicts s'. given="replay" pays all
@@ -98,8 +102,9 @@ class LastLayer:
         told = "'expected' with of='successor', where nothing is predicted"
         require(predicts or self.gain == "expected", self, "gain", told)
         if not isinstance(self.noise, str):
-            positive = 0 < self.noise < math.inf
-            require(positive, self, "noise", "a positive variance, 'estimated' or 'head'")
+            able = LEAST_NOISE <= self.noise < math.inf
+            told = f"a variance of at least {LEAST_NOISE}, 'estimated' or 'head'"
+            require(able, self, "noise", told)
         else:
             require(self.noise in noises.KINDS, self, "noise", "a variance, 'estimated' or 'head'")
             told = "a variance with of='successor', where nothing is predicted"
@@ -108,8 +113,10 @@ class LastLayer:
         require(self.pool_size >= 1, self, "pool_size", "at least 1")
         require(self.horizon is None or self.horizon >= 1, self, "horizon", "at least 1, or None")
         kept = self.features is None or self.features.replayable or self.horizon is not None
-        told = "a number of env steps for features that old rows cannot be given anew"
-        require(kept, self, "horizon", told)
+        why = f"with {self.features!r}, whose features of old rows cannot be had again"
+        require(kept, self, "horizon", f"a number of env steps, such as 50_000, {why}")
+        drift = "none" if self.features is None else self.features.drift
+        require(drift in DRIFTS, self, "features", f"an encoder whose drift is one of {DRIFTS}")
 
     @property
     def replayable(self) -> bool:
@@ -263,14 +270,25 @@ class LastLayer:
         phi, _ = self._features(state.basis, state.belief.features, rollout)
         if isinstance(state.belief, beliefs.Visits):
             return replace(state, belief=beliefs.counted(state.belief, phi))
-        ones = jnp.ones(phi.shape[0])
-        return replace(state, belief=self._given(state, rollout, phi, ones, self._kept(rollout)))
+        ones, keep = jnp.ones(phi.shape[0]), self._kept(rollout)
+        pieces = linear.pieces_of(phi.shape[0] / self._least_noise)
+        return replace(state, belief=self._given(state, rollout, phi, ones, keep, pieces))
+
+    @property
+    def _least_noise(self) -> float:
+        return noises.SMALLEST**2 if isinstance(self.noise, str) else self.noise
 
     def _given(
-        self, state: LastLayerState, rows: Rollout, phi: Any, weights: Any, keep: float
+        self,
+        state: LastLayerState,
+        rows: Rollout,
+        phi: Any,
+        weights: Any,
+        keep: float,
+        pieces: int,
     ) -> beliefs.Belief:
         targets, std = self._targets(state.basis, rows), self._std(state, rows)
-        return beliefs.conditioned(state.belief, phi, targets, std, weights, keep)
+        return beliefs.conditioned(state.belief, phi, targets, std, weights, keep, pieces)
 
     def _grown_or_renewed(
         self, state: LastLayerState, rollout: Rollout, before: jax.Array
@@ -296,13 +314,22 @@ class LastLayer:
         rows = _rollout_of(pool.rows)
         basis = Basis(state.encoder, jnp.float32(1), state.targets)
         weights = reservoir.weights(pool)
-        phi, _ = self._features(basis, state.belief.features, rows)
+        # in parts: of images, all at once would be gigabytes
+        phi, _ = jax.lax.map(
+            lambda row: self._features(basis, state.belief.features, row),
+            jax.tree.map(lambda leaf: leaf[:, None], rows),
+            batch_size=min(ROWS_AT_ONCE, weights.shape[0]),
+        )
+        phi = phi.reshape(weights.shape[0], -1)
         # of the encoder's own features: those times an action are as long, on average or at most
         squared = (weights * jnp.square(phi).sum(-1)).sum() / jnp.maximum(weights.sum(), 1.0)
         basis = replace(basis, length=jnp.sqrt(jnp.maximum(squared, 1e-12)))
         began = beliefs.prior(phi.shape[1], state.targets.mean.shape[0], self._noise_varies)
         state = replace(state, basis=basis, belief=began)
-        return replace(state, belief=self._given(state, rows, phi / basis.length, weights, 1.0))
+        # all the evidence there is comes at once, of up to a billion rows
+        pieces = linear.pieces_of(1e9 / self._least_noise)
+        given = self._given(state, rows, phi / basis.length, weights, 1.0, pieces)
+        return replace(state, belief=given)
 
     def _noise_learned(self, state: LastLayerState, key: Key, rollout: Rollout) -> Any:
         if not isinstance(self.noise, str):

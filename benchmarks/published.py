@@ -1,6 +1,8 @@
 """Train what docs/benchmarks.md publishes, write the tables and draw the figures.
 
-python benchmarks/published.py ROOT [PRESET ...]      (runs already in ROOT are kept)
+python benchmarks/published.py ROOT [PRESET ...] [--stale=keep]
+
+Runs already in ROOT are kept; with --stale=keep also those that another source trained.
 """
 
 import sys
@@ -234,9 +236,10 @@ def seeds_table(done: Comparison) -> str:
 
 
 def main(root: str, presets: list[str]) -> None:
-    for preset in presets or DRAWN:
+    stale = "keep" if "--stale=keep" in presets else "stop"  # runs that another source trained
+    for preset in [name for name in presets if not name.startswith("-")] or DRAWN:
         seed = FIRST_SEED.get(preset, 0)
-        done = ex.compare(preset, film=False, root=Path(root) / preset, seed=seed)
+        done = ex.compare(preset, film=False, root=Path(root) / preset, seed=seed, stale=stale)
         first = f" --seed {seed}" if seed else ""
         text = (
             f"# The preset {preset}\n\nCommand: `python benchmarks/published.py ROOT {preset}`, "

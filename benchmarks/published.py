@@ -55,10 +55,6 @@ DRAWN = {
         "four_rooms": {"trpo-visits": "bonuses-four-rooms-visits"},
     },
     "information_gain": {
-        None: {
-            "performance-profile": "information-gain-profile",
-            "probability-of-improvement": "information-gain-improvement",
-        },
         "mountain_car_sparse(power=0.0008)": {"trpo-visits": "information-gain-visits"},
     },
     "multi_goal": {

@@ -347,13 +347,19 @@ def test_what_a_spike_is_paid_is_bounded_by_what_the_task_pays():
     for _ in range(3):
         paid, state = bonus.score(state, KEY, plain)
         assert np.abs(paid).max() <= 0.1 * 2.0 * 1.0 + 1e-6
-    # A reward of 5 in the third of three steps: returns of 5 at most, discounted.
-    rewarded = replace(plain, reward=plain.reward.at[2].set(5.0), first=plain.first.at[0].set(True))
+    # Rewards of 50 here and there: R is the deviation of their discounted sums within episodes.
+    rng = np.random.default_rng(1)
+    reward, first = 50.0 * (rng.random((20, 2)) < 0.3), rng.random((20, 2)) < 0.2
+    rewarded = replace(plain, reward=jnp.asarray(reward, jnp.float32), first=jnp.asarray(first))
+    sums, total = [np.zeros((60, 2))], np.zeros(2)
+    for row, begins in zip(reward, first, strict=True):
+        total = 0.9 * np.where(begins, 0.0, total) + row
+        sums.append(total[None])
+    spread = np.std(np.concatenate(sums))
     paid, state = bonus.score(state, KEY, rewarded)
-    np.testing.assert_allclose(state.largest, 5.0, rtol=1e-6)
-    assert np.abs(paid).max() <= 0.1 * 2.0 * 5.0 + 1e-6
-    returns = sum(0.9**t for t in range(200)) * np.abs(paid).max()
-    assert returns <= 2.0 * 5.0 + 1e-4
+    _, told = bonus.update(state, KEY, rewarded)
+    np.testing.assert_allclose(told["return_spread"], spread, rtol=1e-4)
+    assert 0.1 < np.abs(paid).max() <= 0.1 * 2.0 * spread * (1 + 1e-5)
 
 
 def test_the_share_is_the_deviation_of_the_bonuss_returns():

@@ -21,7 +21,7 @@ class ReturnShareState:
     bonuses: Any  # [E], discounted sum of what the bonus paid, over the ends of episodes
     rewards: Any  # [E], discounted sum of rewards in the episode under way
     spread: moments.Moments  # of the sums of bonuses
-    largest: Any  # [], R: the largest |sum of rewards| so far, at least `goal`
+    returns: moments.Moments  # of the sums of rewards
     seen: Any  # float32 [], rows
 
 
@@ -30,14 +30,14 @@ class ReturnShare:
     """Pays `bonus` so that its discounted returns vary by `share` of what the task pays.
 
     With x the bonus over the deviation of its forward-filtered returns (as `RunningStd`) and R the
-    largest discounted sum of rewards in an episode so far, at least `goal`, it pays
+    deviation of the same returns of rewards, in an episode, at least `goal`, it pays
 
         R · min(share · x, (1 − discount) · limit),
 
     and the same from below where x may be negative. So whatever the bonus does, no step is paid
-    more than (1 − discount) · limit · R, 3 % of R by default: a spike cannot outweigh the task. R
-    only grows, and a task that pays 1 at its goal and nothing before needs no setting. For rewards
-    much smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
+    more than (1 − discount) · limit · R, 3 % of R by default: a spike cannot outweigh the task. A
+    task that pays 1 at its goal and nothing before has R = 1 and needs no setting. For rewards much
+    smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
 
     Rollouts that begin within the first `warmup` env steps are paid nothing and not measured: to a
     model that knows nothing all is new, and what is paid later would be small beside it for long.
@@ -48,7 +48,7 @@ class ReturnShare:
     share: float = 0.1  # deviation of the bonus's discounted returns, in R
     discount: float = 0.99  # of both returns, the agent's
     limit: float = 3.0  # of the discounted sum of bonuses, in R
-    goal: float = 1.0  # R until the task has paid more, in rewards
+    goal: float = 1.0  # the least R, in rewards: what a goal is worth that nobody has found
     warmup: int = 1_000  # env steps before the first rollout that is paid
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class ReturnShare:
             bonuses=nothing,
             rewards=nothing,
             spread=moments.empty(()),
-            largest=jnp.float32(self.goal),
+            returns=moments.empty(()),
             seen=none,
         )
 
@@ -90,21 +90,28 @@ class ReturnShare:
             bonuses=sums[-1],
             rewards=rewards[-1],
             spread=jax.tree.map(lambda new, old: jnp.where(warm, new, old), spread, state.spread),
-            largest=jnp.maximum(state.largest, jnp.abs(rewards).max()),
+            returns=moments.update(state.returns, rewards),
             seen=state.seen + rollout.reward.size,
         )
         return self._sized(state, paid), state
 
     def _sized(self, state: ReturnShareState, paid: jax.Array) -> jax.Array:
         most = (1.0 - self.discount) * self.limit
-        sized = state.largest * jnp.clip(self.share * paid / moments.std(state.spread), -most, most)
+        sized = self._task(state) * jnp.clip(
+            self.share * paid / moments.std(state.spread), -most, most
+        )
         return jnp.where(state.spread.count > 0, sized, 0.0)
+
+    def _task(self, state: ReturnShareState) -> jax.Array:
+        """Return R."""
+        deviation = jnp.sqrt(moments.variance(state.returns))  # 0 where nothing was paid yet
+        return jnp.maximum(deviation, self.goal)
 
     def update(
         self, state: ReturnShareState, key: Key, rollout: Rollout
     ) -> tuple[ReturnShareState, Metrics]:
         inner, metrics = self.bonus.update(state.bonus, key, rollout)
-        told = {"spread": moments.std(state.spread), "largest_return": state.largest}
+        told = {"spread": moments.std(state.spread), "return_spread": self._task(state)}
         return replace(state, bonus=inner), {**metrics, **told}
 
     def rescore(self, state: ReturnShareState, key: Key, rows: Rollout) -> jax.Array:

@@ -101,7 +101,7 @@ class DQN:
     def init(self, key: Key, spec: Spec) -> State:
         """Return the state before the first step.
 
-        Raises Incompatible for continuous actions and for a behaviour that needs counts.
+        Raises Incompatible for continuous actions and for a behavior that needs counts.
         """
         params = q_learner.network_for(self, "DQN", spec).init(key, sight.example(spec))
         return q_learner.start(self, spec, params, q_learner.optimizer_of(self).init(params))

@@ -33,7 +33,7 @@ class EnsembleDQN:
     episode begins its environment draws one k, uniformly, and `base.behavior` chooses by Q_k until
     the episode ends. Greedy acting takes the vote of all k.
 
-    `base=DQN(...)` brings DQN's defaults, its ε-greedy behaviour too: say `behavior=Greedy()` where
+    `base=DQN(...)` brings DQN's defaults, its ε-greedy behavior too: say `behavior=Greedy()` where
     the heads alone are to explore, as they do in BASE.
 
     Differences from the papers: nothing is shared between the k, not the convolutions either
@@ -61,7 +61,7 @@ class EnsembleDQN:
     def init(self, key: Key, spec: Spec) -> State:
         """Return the state before the first step.
 
-        Raises Incompatible for continuous actions and for a behaviour that needs counts.
+        Raises Incompatible for continuous actions and for a behavior that needs counts.
         """
         net = q_learner.network_for(self.base, type(self).__name__, spec)
         keys = jax.random.split(key, (2, self.heads))

@@ -119,7 +119,7 @@ def network(settings: Settings, params: Any) -> MLP:
 def network_for(settings: Settings, agent: str, spec: Spec) -> MLP:
     """Return a network of the actions of `spec`.
 
-    Raises Incompatible for continuous actions and for a behaviour that needs counts.
+    Raises Incompatible for continuous actions and for a behavior that needs counts.
     """
     if not isinstance(spec.action, Discrete):
         raise Incompatible(

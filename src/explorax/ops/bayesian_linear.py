@@ -69,7 +69,7 @@ def condition(
     With `keep` below 1 the evidence of all rows before counts that much: P⁻¹ becomes
     keep · P⁻¹ + (1 − keep) · I + Σ uuᵀ.
 
-    Σ uuᵀ is taken of S ᵀu, where what is known is small already, since float32 rounds it by 6e-8 of
+    Σ uuᵀ is taken of Sᵀu, where what is known is small already, since float32 rounds it by 6e-8 of
     its size, and what was never seen must not be lost in that. Evidence of more than about 1e5 at
     once is taken in `pieces`: each knows a thousand times as much as the one before.
     """

@@ -1,4 +1,4 @@
-"""TRPO on the sparse mountain car, 20 seeds in one program: env steps/s with and without VIME."""
+"""TRPO on the sparse mountain car, 20 seeds in one program: env steps/s with and without a bonus."""
 
 import time
 from functools import partial
@@ -12,12 +12,14 @@ from explorax import loop
 from explorax.agents import TRPO
 from explorax.bonuses import VIME, MedianRatio, NoBonus, PredictionError, Scale
 from explorax.envs import suite
+from explorax.presets.comparison import DEFAULT
 
 SEEDS, ENV_STEPS, NUM_ENVS = 20, 250_000, 10
 BONUSES = {
     "none": NoBonus(),
     "prediction error": Scale(MedianRatio(PredictionError()), 1e-4),
     "VIME": Scale(MedianRatio(VIME()), 1e-4),
+    "exact gain": DEFAULT,
 }
 
 

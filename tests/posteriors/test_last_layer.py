@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from explorax.bonuses import VIME, Count, ReturnShare
+from explorax.bonuses import VIME, Count
 from explorax.core.errors import Incompatible, InvalidSetting
 from explorax.core.protocols import Box, Discrete, Rollout, Spec
 from explorax.encoders import AgentLatent, DynamicsEncoder, Fourier, InverseEncoder, Raw
@@ -319,76 +319,6 @@ def test_too_many_features_are_refused_with_a_cure():
     spec = Spec(Box((5000,), 0.0, 1.0, one_hot=(2500, 2500)), Discrete(2), 2)
     with pytest.raises(Incompatible, match=r"4,096 in all.*Fourier\(features=64\)"):
         LastLayer().init(KEY, spec)
-
-
-def test_what_a_spike_is_paid_is_bounded_by_what_the_task_pays():
-    @jax.tree_util.register_static
-    class Spikes:
-        """Pays 1 for most steps and 1e9 for one."""
-
-        replayable = False
-
-        def init(self, key, spec):
-            return ()
-
-        def score(self, state, key, rollout):
-            return jnp.ones_like(rollout.reward).at[7].set(1e9), state
-
-        def update(self, state, key, rollout):
-            return state, {}
-
-        def rescore(self, state, key, rows):
-            return rows.bonus
-
-    from explorax.core.pytree import replace
-
-    bonus = ReturnShare(Spikes(), share=0.5, discount=0.9, limit=2.0, warmup=0)
-    state, plain = bonus.init(KEY, CELLS), cells(0)[0]
-    for _ in range(3):
-        paid, state = bonus.score(state, KEY, plain)
-        assert np.abs(paid).max() <= 0.1 * 2.0 * 1.0 + 1e-6
-    # Rewards of 50 here and there: R is the deviation of their discounted sums within episodes.
-    rng = np.random.default_rng(1)
-    reward, first = 50.0 * (rng.random((20, 2)) < 0.3), rng.random((20, 2)) < 0.2
-    rewarded = replace(plain, reward=jnp.asarray(reward, jnp.float32), first=jnp.asarray(first))
-    sums, total = [np.zeros((60, 2))], np.zeros(2)
-    for row, begins in zip(reward, first, strict=True):
-        total = 0.9 * np.where(begins, 0.0, total) + row
-        sums.append(total[None])
-    spread = np.std(np.concatenate(sums))
-    paid, state = bonus.score(state, KEY, rewarded)
-    _, told = bonus.update(state, KEY, rewarded)
-    np.testing.assert_allclose(told["return_spread"], spread, rtol=1e-4)
-    assert 0.1 < np.abs(paid).max() <= 0.1 * 2.0 * spread * (1 + 1e-5)
-
-
-def test_the_share_is_the_deviation_of_the_bonuss_returns():
-    rng = np.random.default_rng(9)
-
-    @jax.tree_util.register_static
-    class Drawn:
-        replayable = False
-
-        def init(self, key, spec):
-            return ()
-
-        def score(self, state, key, rollout):
-            return rollout.next_obs[..., 0], state
-
-        def update(self, state, key, rollout):
-            return state, {}
-
-        def rescore(self, state, key, rows):
-            return rows.bonus
-
-    drawn = np.abs(rng.normal(size=(400, 2, 3)))
-    bonus = ReturnShare(Drawn(), share=0.01, discount=0.5, warmup=0)
-    paid, _ = bonus.score(bonus.init(KEY, VECTOR), KEY, rollout_of(drawn, drawn))
-    returns, total = [], np.zeros(2)
-    for row in np.asarray(paid):
-        total = 0.5 * total + row
-        returns.append(total)
-    np.testing.assert_allclose(np.std(returns), 0.01, rtol=1e-3)
 
 
 def test_a_count_and_the_gain_rank_cells_alike():

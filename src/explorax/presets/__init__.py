@@ -15,6 +15,7 @@ from explorax.presets.control import (
     multi_goal,
     pretraining,
 )
+from explorax.presets.exact import information_gain_ablation, no_harm
 from explorax.presets.experiment import Experiment as Experiment
 from explorax.presets.experiment import scaled as scaled
 from explorax.presets.mujoco import mujoco_sparse, mujoco_walker2d, swimmer_gather
@@ -46,6 +47,7 @@ __all__ = [
     "eta_sweep",
     "hidden_state",
     "information_gain",
+    "information_gain_ablation",
     "key_door",
     "labyrinth",
     "montezuma",
@@ -56,6 +58,7 @@ __all__ = [
     "mujoco_sparse",
     "mujoco_walker2d",
     "multi_goal",
+    "no_harm",
     "pretraining",
     "sparse_tasks",
     "swimmer_gather",

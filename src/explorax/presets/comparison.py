@@ -73,7 +73,7 @@ def bonuses() -> tuple[Experiment, ...]:
     """
     agent = TRPO(rollout_length=100)
     return tuple(
-        Experiment(_watched(world) if television else world, agent, bonus, env_steps)
+        Experiment(watched(world) if television else world, agent, bonus, env_steps)
         for world, env_steps, codes in WORLDS
         for television in (False, True)
         for bonus in (NoBonus(), *(Scale(RunningStd(bonus), ETA) for bonus in compared(codes)))
@@ -84,15 +84,16 @@ def information_gain() -> tuple[Experiment, ...]:
     """The exact information gain beside VIME's network and the best of all bonuses, 20 seeds.
 
     The worlds and the agent of the preset `bonuses`. The exact gain is sized by what the task pays
-    (`ReturnShare`), with the same settings in every world. VIME's network and Surprise, which stood
-    best there, are paid as there; in deep_sea/30, which neither solves, they sit out.
+    (`ReturnShare`), with the same settings in every world. VIME's network and Surprise, ICM and
+    RND, which stood best there, are paid as there; in deep_sea/30, which none of them solves, they
+    sit out.
     """
     agent = TRPO(rollout_length=100)
-    others = (Surprise(pool_size=10_000), VIME(pool_size=10_000))
+    others = (Surprise(pool_size=10_000), VIME(pool_size=10_000), ICM(), RND())
     paid = tuple(Scale(RunningStd(each), ETA) for each in others)
     worlds = (*WORLDS[1:], WORLDS[0])
     return tuple(
-        Experiment(_watched(world) if television else world, agent, bonus, env_steps, seeds=20)
+        Experiment(watched(world) if television else world, agent, bonus, env_steps, seeds=20)
         for bonus in (NoBonus(), DEFAULT, *paid)
         for world, env_steps, _ in worlds
         for television in (False, True)
@@ -100,7 +101,7 @@ def information_gain() -> tuple[Experiment, ...]:
     )
 
 
-def _watched(world: str) -> str:
+def watched(world: str) -> str:
     """Return the name of the world with a television: a code of 32 pictures, or one number."""
     if world.endswith(")"):
         return world[:-1] + ", noisy_tv=1)"

@@ -5,11 +5,11 @@ from explorax.bonuses import NoBonus
 from explorax.presets.experiment import Experiment
 from explorax.presets.papers import SPARSE_ETA, information_gain
 
-_CHEETAH = "mujoco:HalfCheetahSparse"
+CHEETAH = "mujoco:HalfCheetahSparse"
 # The policy of VIME's locomotion tasks, and rollouts of 5,000 env steps with ten environments.
 _TRPO = TRPO(hidden=(64, 32), gae_lambda=0.97)
 # vime-pytorch's: 2,048 env steps, here of eight environments.
-_PPO = PPO(
+CHEETAH_PPO = PPO(
     rollout_length=256,
     epochs=10,
     minibatches=32,
@@ -27,11 +27,11 @@ def mujoco_sparse() -> tuple[Experiment, ...]:
     """
     return (
         *(
-            Experiment(_CHEETAH, _TRPO, bonus, 1_000_000, 5, 10)
+            Experiment(CHEETAH, _TRPO, bonus, 1_000_000, 5, 10)
             for bonus in (NoBonus(), information_gain(1e-3))
         ),
         *(
-            Experiment(_CHEETAH, _PPO, bonus, 1_000_000, 5, 8)
+            Experiment(CHEETAH, CHEETAH_PPO, bonus, 1_000_000, 5, 8)
             for bonus in (NoBonus(), information_gain(SPARSE_ETA))
         ),
     )

@@ -24,8 +24,8 @@ from explorax.encoders import AgentLatent
 from explorax.presets.experiment import Experiment
 from explorax.presets.papers import information_gain
 
-_MAZE = "memory_maze/9"
-_RECURRENT = A2C(memory="lstm", sees_last=True, learning_rate=2e-3)
+MAZE = "memory_maze/9"
+RECURRENT = A2C(memory="lstm", sees_last=True, learning_rate=2e-3)
 
 
 def _bonuses(eta: float, pool_size: int) -> tuple[Bonus, ...]:
@@ -48,22 +48,22 @@ def key_door() -> tuple[Experiment, ...]:
 
 def auxiliary_losses() -> tuple[Experiment, ...]:
     """A maze seen in part: an LSTM alone, with each auxiliary loss, and with UNREAL's three."""
-    shared: dict[str, Any] = dict(base=_RECURRENT, windows=32, replay_capacity=64_000)
+    shared: dict[str, Any] = dict(base=RECURRENT, windows=32, replay_capacity=64_000)
     pixels = PixelControl(cell=1)
     losses = pixels, FeatureControl(), RewardPrediction(), ValueReplay()
     agents: tuple[Agent, ...] = (
-        replace(_RECURRENT, memory=None, sees_last=False),
-        _RECURRENT,
+        replace(RECURRENT, memory=None, sees_last=False),
+        RECURRENT,
         *(UNREAL(**shared, auxiliaries=(loss,)) for loss in losses),
         UNREAL(**shared, auxiliaries=(pixels, RewardPrediction(), ValueReplay())),
     )
-    return tuple(Experiment(_MAZE, agent, NoBonus(), 1_000_000, 8, 64) for agent in agents)
+    return tuple(Experiment(MAZE, agent, NoBonus(), 1_000_000, 8, 64) for agent in agents)
 
 
 def hidden_state() -> tuple[Experiment, ...]:
     """A maze seen in part: bonuses on what is seen, and on what the agent remembers of it."""
     paid = _bonuses(1e-3, 20_000)
-    return tuple(Experiment(_MAZE, _RECURRENT, bonus, 500_000, 8, 64) for bonus in paid)
+    return tuple(Experiment(MAZE, RECURRENT, bonus, 500_000, 8, 64) for bonus in paid)
 
 
 def labyrinth() -> tuple[Experiment, ...]:

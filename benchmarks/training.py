@@ -1,4 +1,4 @@
-"""TRPO on the sparse mountain car, 20 seeds in one program: env steps/s with and without a bonus."""
+"""TRPO on the sparse mountain car, 20 seeds in one program: env steps/s with and without bonus."""
 
 import time
 from functools import partial
@@ -10,8 +10,10 @@ import numpy as np
 
 from explorax import loop
 from explorax.agents import TRPO
-from explorax.bonuses import VIME, MedianRatio, NoBonus, PredictionError, Scale
+from explorax.bonuses import VIME, MedianRatio, NoBonus, PredictionError, ReturnShare, Scale
+from explorax.encoders import Fourier
 from explorax.envs import suite
+from explorax.posteriors import LastLayer
 from explorax.presets.comparison import DEFAULT
 
 SEEDS, ENV_STEPS, NUM_ENVS = 20, 250_000, 10
@@ -20,6 +22,7 @@ BONUSES = {
     "prediction error": Scale(MedianRatio(PredictionError()), 1e-4),
     "VIME": Scale(MedianRatio(VIME()), 1e-4),
     "exact gain": DEFAULT,
+    "exact gain, 64 features": ReturnShare(VIME(model=LastLayer(Fourier(features=64)))),
 }
 
 

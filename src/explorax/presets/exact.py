@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from explorax.agents import TRPO
 from explorax.agents.unreal import BASE
-from explorax.bonuses import VIME, NoBonus, ReturnShare
+from explorax.bonuses import VIME, NoBonus
 from explorax.core.protocols import Agent, Bonus
 from explorax.encoders import DynamicsEncoder, Fourier, InverseEncoder
 from explorax.posteriors import LastLayer

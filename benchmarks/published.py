@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ablation
 import common
 import numpy as np
 from matplotlib.figure import Figure
@@ -58,6 +59,11 @@ DRAWN = {
     "information_gain": {
         "mountain_car_sparse(power=0.0008)": {"trpo-visits": "information-gain-visits"},
     },
+    "information_gain_ablation": {},
+    "no_harm": {
+        "memory_maze/9": {"returns": "no-harm-memory"},
+        "labyrinth/7": {"returns": "no-harm-labyrinth"},
+    },
     "multi_goal": {
         "multi_goal": {"paths": "multi-goal-release"},
         "multi_goal(reward='paper')": {"paths": "multi-goal-paper"},
@@ -91,6 +97,7 @@ FEW = {
     "montezuma",
     "mpo_dm_control",
     "mujoco_sparse",
+    "no_harm",
 }  # whose seeds are shown
 
 
@@ -250,6 +257,10 @@ def main(root: str, presets: list[str]) -> None:
             text += goals_table(done)
         if preset == "pretraining":
             text += "\n" + area_table(done)
+        if preset == "information_gain_ablation":
+            text += "\nSeeds solved and the mean return over the whole training (interquartile "
+            text += f"mean with its 95 % interval):\n\n{ablation.table(done)}"
+            ablation.draw(done, FIGURES / "information-gain-ablation.png")
         if preset in REFERENCE:
             text += "\nEnv steps to the final return of the agent with a memory alone, and its own "
             text += f"divided by them:\n\n{steps_table(done, REFERENCE[preset])}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from explorax.agents import TRPO
 from explorax.agents.unreal import BASE
-from explorax.bonuses import VIME, NoBonus
+from explorax.bonuses import RND, VIME, NoBonus, Surprise
 from explorax.core.protocols import Agent, Bonus
 from explorax.encoders import DynamicsEncoder, Fourier, InverseEncoder
 from explorax.posteriors import LastLayer
@@ -27,7 +27,8 @@ def information_gain_ablation() -> tuple[Experiment, ...]:
     In this order: none; the default; without the mean taken off; VIME's network sized by the same
     rule; of (s, a), the expected gain and the realized one; conditioned on the rollout's prefix;
     its square root; features of a dynamics model, renewed from the pool or with old rows that
-    fade, and of an inverse model; features of all dimensions at once; and four other shares.
+    fade, and of an inverse model; features of all dimensions at once; four other shares; and two
+    other bonuses sized by the same rule.
     """
     variants = (
         NoBonus(),
@@ -43,6 +44,8 @@ def information_gain_ablation() -> tuple[Experiment, ...]:
         _with(LastLayer(InverseEncoder())),
         _with(LastLayer(Fourier(interactions=(0,)))),
         *(replace(DEFAULT, share=share) for share in _SHARES),
+        replace(DEFAULT, bonus=Surprise(pool_size=10_000)),
+        replace(DEFAULT, bonus=RND()),
     )
     agent = TRPO(rollout_length=100)
     mazes, car = [world[:2] for world in WORLDS[1:3]], WORLDS[3][:2]

@@ -161,10 +161,10 @@ def _bonuses(env: str, rows: Sequence[Row]) -> list[Drawing]:
             continue
         what = (
             "The bonus that a step from each state would be paid at the end of each quarter of "
-            "training, mean over actions and seeds."
+            "training, mean over actions and seeds; grey where it is not above 0."
             if bonuses.is_survey
             else "The mean bonus of the steps that arrived in each cell during each quarter of "
-            "training; cells that were not visited are grey."
+            "training; grey where that is not above 0, and in cells that were not visited."
         )
         drawings.append(
             Drawing(

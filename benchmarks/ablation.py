@@ -15,7 +15,7 @@ from explorax.result import Comparison
 VARIANTS = (
     "no bonus",
     "the default",
-    "mean not taken off",
+    "mean not subtracted",
     "VIME's mean-field network",
     "of (s, a), expected",
     "of (s, a), realized",
@@ -76,8 +76,8 @@ def draw(done: Comparison, path: Path) -> None:
             color = {0: "#6c727c", DEFAULT: "#0072b2"}.get(place, "#d55e00")
             panel.plot([its.low, its.high], [place, place], color=color, linewidth=2)
             panel.plot(its.estimate, place, "o", color=color, markersize=6)
-        panel.set_title(env.replace("mountain_car_sparse", "mountain_car").replace("(", "\n("),
-                        fontsize=9)  # fmt: skip
+        title = env.replace("mountain_car_sparse", "sparse mountain car ")
+        panel.set_title(title.replace("(", "\n("), fontsize=9)
         panel.set_xlim(-0.03, 1.03)
         panel.grid(axis="x", color="#e3e5e9")
         panel.set_axisbelow(True)

@@ -59,8 +59,9 @@ def test_what_is_paid_is_that_of_a_slow_loop(center):
             assert (amount == 0).all()
             continue
         if center is not None:
-            kept = np.exp(-12 / center)
-            mean = rows.mean() if mean is None else kept * mean + (1 - kept) * rows.mean()
+            paid_before = len(sums) * 2
+            weight = max(1 - np.exp(-12 / center), 12 / (paid_before + 12))
+            mean = (1 - weight) * (mean or 0.0) + weight * rows.mean()
         for row in rows:
             total = 0.9 * total + row - (mean or 0.0)
             sums.append(total)
@@ -71,18 +72,50 @@ def test_what_is_paid_is_that_of_a_slow_loop(center):
         np.testing.assert_allclose(told["mean"], mean, rtol=1e-5)
 
 
-def test_steps_scored_one_at_a_time_have_a_mean_too():
-    bonus = ReturnShare(PaysObs(), warmup=0, center=100)
-    steps = np.random.default_rng(1).random((400, 1, 2))
-    amounts, _ = runs(bonus, map(rollout_of, steps))
-    late = np.concatenate(amounts[200:])
-    assert np.corrcoef(late.ravel(), steps[200:].ravel())[0, 1] > 0.9
+def one_at_a_time(stream, **settings):
+    bonus = ReturnShare(PaysObs(), warmup=0, **settings)
+    state, score = bonus.init(KEY, SPEC), jax.jit(bonus.score)
+    rows = [rollout_of(row[None]) for row in stream]
+    amounts = []
+    for row in rows:
+        amount, state = score(state, KEY, row)
+        amounts.append(np.asarray(amount)[0])
+    return np.asarray(amounts), state
 
 
+def test_one_row_is_not_the_mean_of_the_next_thousand():
+    stream = np.abs(np.random.default_rng(1).normal(size=(800, 2)))
+    stream[0] = 20.0
+    centered, state = one_at_a_time(stream, center=200)
+    plain, _ = one_at_a_time(stream, center=None)
+    late = slice(400, None)
+    np.testing.assert_allclose(state.mean, stream[late].mean(), rtol=0.15)
+    assert abs(centered[late].mean()) < 0.1 * centered[late].std()
+    assert 0.5 < centered[late].std() / plain[late].std() < 2.0
+
+
+@pytest.mark.parametrize("value", [0.1, 7e-4, 1e6])
+@pytest.mark.parametrize("shape", [(100, 2), (128, 2), (1, 2)])
+def test_a_constant_bonus_is_paid_nothing(value, shape):
+    amounts, _ = runs(ReturnShare(PaysObs(), warmup=0), [rollout_of(np.full(shape, value))] * 4)
+    np.testing.assert_array_equal(np.concatenate(amounts), 0.0)
+
+
+def test_a_spike_does_not_charge_the_others():
+    rng = np.random.default_rng(2)
+    drawn = [rng.random((100, 2)) for _ in range(30)]
+    drawn[20][50, 0] = 1e9
+    amounts, _ = runs(ReturnShare(PaysObs(), warmup=0), [rollout_of(each) for each in drawn])
+    others = np.delete(amounts[20].ravel(), 100)
+    assert np.abs(others).max() < 1e-6
+    assert abs(np.concatenate(amounts[21:]).sum()) < 1e-3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("center", [None, 1_000])
-def test_what_a_spike_is_paid_is_bounded_by_what_the_task_pays(center):
+def test_what_a_spike_is_paid_is_bounded_by_what_the_task_pays(center, sign):
     spiky = np.ones((20, 2))
-    spiky[7] = 1e9
+    spiky[7] = sign * 1e9
     bonus = ReturnShare(PaysObs(), 0.5, discount=0.9, limit=2.0, warmup=0, center=center)
     amounts, _ = runs(bonus, [rollout_of(spiky)] * 3)
     assert max(np.abs(each).max() for each in amounts) <= 0.1 * 2.0 * 1.0 + 1e-6

@@ -6,10 +6,12 @@ import jax
 import pytest
 
 import explorax.presets as presets
+from explorax import loop
 from explorax.agents import TRPO
 from explorax.bonuses import NoBonus
 from explorax.core.errors import InvalidSetting, UnknownName
 from explorax.envs import suite
+from explorax.envs.task import Batched
 from explorax.presets import Experiment, scaled
 from explorax.run.expressions import expression, parse
 
@@ -23,9 +25,12 @@ def test_a_preset_names_what_exists_and_fits_together(name: str) -> None:
         assert parse(expression(each.agent), "agent") == each.agent
         assert parse(expression(each.bonus), "bonus") == each.bonus
         assert each.env_steps >= each.agent.rollout_length * each.num_envs
-    for env, agent in {(each.env, each.agent) for each in experiments}:
-        spec = suite.make(env, experiments[0].num_envs).spec
-        jax.eval_shape(partial(agent.init, spec=spec), jax.random.key(0))  # raises Incompatible
+    for each in experiments:  # what does not fit together raises Incompatible
+        env, key = suite.make(each.env, each.num_envs), jax.random.key(0)
+        if isinstance(env, Batched):
+            jax.eval_shape(partial(loop.start, env, each.agent, each.bonus), key)
+        else:
+            jax.eval_shape(partial(each.agent.init, spec=env.spec), key)
 
 
 def test_every_task_of_a_preset_has_its_control_without_a_bonus() -> None:

@@ -30,34 +30,37 @@ class ReturnShareState:
 class ReturnShare:
     """Pays `bonus` so that its discounted returns vary by `share` of what the task pays.
 
-    With x the bonus over the deviation of its forward-filtered returns (as `RunningStd`), m its
-    running mean in the same unit and R the deviation of the same returns of rewards, in an episode,
-    at least `goal`, it pays
+    Let m be the running mean of the bonus x, σ the standard deviation of the discounted sums of
+    x − m (computed forwards, over the ends of episodes, as in `RunningStd`), and R the standard
+    deviation of the discounted sums of rewards within an episode, but at least `goal`. It pays
 
-        R · clip(share · (x − m), −(1 − discount) · limit, (1 − discount) · limit).
+        R · clip(share · (x − m)/σ, −(1 − discount) · limit, (1 − discount) · limit).
 
-    So whatever the bonus does, no step is paid more than (1 − discount) · limit · R, 3 % of R by
-    default: a spike cannot outweigh the task. A task that pays 1 at its goal and nothing before has
-    R = 1 and needs no setting. For rewards much smaller than 1 give `goal`. The bonus itself must
-    fade: nothing here makes it.
+    No step is paid, or charged, more than (1 − discount) · limit · R, by default 3 % of R, so that
+    a spike cannot outweigh the task. Bonuses that stay at the bound add up to limit · R. A task
+    that pays 1 at its goal and nothing before has R = 1 and needs no setting. For rewards much
+    smaller than 1 give `goal`. The bonus itself must fade: nothing here makes it.
 
-    The mean is taken off for two reasons. A step in a terminal state is paid 0, so that a bonus
-    that is never negative pays for not reaching a goal that ends the episode. And while a bonus
-    fades, its mean over the discounted future falls faster than a critic can follow, which then
-    takes the fall for a fault of all actions. The mean runs over the last `center` env steps.
+    The mean is subtracted for two reasons. After a terminal state no more bonus is earned, so a
+    bonus that is never negative rewards the agent for avoiding a goal that ends the episode. And
+    as a bonus fades, its value falls faster than a critic can track, so that every action looks
+    worse than expected. The mean is exponentially weighted with a time constant of `center` env
+    steps; the rollout being scored is included. Once as many steps have been paid, what enters m is
+    clipped where what is paid is, so that a spike does not charge all other steps. It stays in σ,
+    and what follows is small beside it.
 
-    Rollouts that begin within the first `warmup` env steps are paid nothing and not measured: to a
-    model that knows nothing all is new, and what is paid later would be small beside it for long.
-    A spike that the bound cuts off stays in the deviation, and what follows is small beside it too.
+    Rollouts that begin within the first `warmup` env steps are paid nothing, and their bonuses are
+    not measured: to an untrained model everything is new, and later bonuses would look small by
+    comparison for a long time.
     """
 
     bonus: Bonus  # what is paid
-    share: float = 0.1  # deviation of the bonus's discounted returns, in R
+    share: float = 0.1  # standard deviation of the bonus's discounted sums, in units of R
     discount: float = 0.99  # of both returns, the agent's
-    limit: float = 3.0  # of the discounted sum of bonuses, in R
+    limit: float = 3.0  # bound on the discounted sum of bonuses, in units of R
     goal: float = 1.0  # the least R, in rewards: what a goal is worth that nobody has found
     warmup: int = 1_000  # env steps before the first rollout that is paid
-    center: int | None = 1_000  # env steps of the running mean taken off; None: nothing is
+    center: int | None = 1_000  # env steps over which m decays to 1/e; None: m = 0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -109,17 +112,26 @@ class ReturnShare:
         return self._sized(state, paid), state
 
     def _mean(self, state: ReturnShareState, paid: jax.Array) -> jax.Array:
-        """Return the running mean after a rollout [T, E], the first of which counts alone."""
+        """Return the running mean after a rollout [T, E]."""
         if self.center is None:
             return state.mean
-        weight = -jnp.expm1(-paid.size / jnp.float32(self.center))
-        weight = jnp.where(state.spread.count > 0, weight, 1.0)
-        return state.mean + weight * (paid.mean() - state.mean)
+        count, rows = state.spread.count, paid.size
+        # Differences are averaged, since those of a constant bonus are exactly 0.
+        before = jnp.where(count > 0, state.mean, paid.ravel()[0])
+        above, most = paid - before, self._most / self.share * moments.std(state.spread)
+        above = jnp.where(count >= self.center, jnp.clip(above, -most, most), above)
+        # A plain average at first: one row must not be the mean of the next thousand.
+        weight = jnp.maximum(-jnp.expm1(-rows / jnp.float32(self.center)), rows / (count + rows))
+        return before + weight * above.mean()
+
+    @property
+    def _most(self) -> float:
+        """The most that a step is paid, in units of R."""
+        return (1.0 - self.discount) * self.limit
 
     def _sized(self, state: ReturnShareState, paid: jax.Array) -> jax.Array:
-        most = (1.0 - self.discount) * self.limit
         above = self.share * (paid - state.mean) / moments.std(state.spread)
-        sized = self._task(state) * jnp.clip(above, -most, most)
+        sized = self._task(state) * jnp.clip(above, -self._most, self._most)
         return jnp.where(state.spread.count > 0, sized, 0.0)
 
     def _task(self, state: ReturnShareState) -> jax.Array:

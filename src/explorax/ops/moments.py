@@ -54,8 +54,8 @@ def std(moments: Moments) -> jax.Array:
     would blow noise up to the size of a signal.
     """
     spread = variance(moments)
-    varied = spread > 1e-12 * (1e-12 + moments.mean * moments.mean)
-    return jnp.sqrt(jnp.where(varied, spread, 1.0))
+    constant = spread <= 1e-12 * (1e-12 + moments.mean * moments.mean)  # false of NaN, which stays
+    return jnp.sqrt(jnp.where(constant, 1.0, spread))
 
 
 def standardise(moments: Moments, rows: Shaped[Array, "..."], clip: float) -> Float[Array, "..."]:

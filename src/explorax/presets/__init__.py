@@ -15,7 +15,7 @@ from explorax.presets.control import (
     multi_goal,
     pretraining,
 )
-from explorax.presets.exact import information_gain_ablation, no_harm
+from explorax.presets.exact import information_gain_ablation, information_gain_sparse, no_harm
 from explorax.presets.experiment import Experiment as Experiment
 from explorax.presets.experiment import scaled as scaled
 from explorax.presets.mujoco import mujoco_sparse, mujoco_walker2d, swimmer_gather
@@ -48,6 +48,7 @@ __all__ = [
     "hidden_state",
     "information_gain",
     "information_gain_ablation",
+    "information_gain_sparse",
     "key_door",
     "labyrinth",
     "montezuma",

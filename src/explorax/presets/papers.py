@@ -6,7 +6,6 @@ from explorax.agents import DQN, ERWR, REINFORCE, TRPO, EnsembleDQN
 from explorax.behaviors import Greedy
 from explorax.bonuses import VIME, Clip, Count, Decay, MedianRatio, NoBonus, PredictionError, Scale
 from explorax.core.protocols import Bonus
-from explorax.presets.comparison import DEFAULT
 from explorax.presets.experiment import Experiment
 
 # Where the episode's extrinsic return is 1 to 500, a normalised bonus of about 1 per step must stay
@@ -42,7 +41,7 @@ def demo() -> tuple[Experiment, ...]:
 
 
 def sparse_tasks() -> tuple[Experiment, ...]:
-    """The sparse tasks of VIME's paper: TRPO with no bonus, prediction error, VIME, the exact gain.
+    """The sparse tasks of VIME's paper: TRPO with no bonus, prediction error and VIME.
 
     The cart-pole three times. As the authors ran it: a raw angle, and a policy that begins with a
     deviation of a tenth of the force limit, since their actions are newtons and their deviation is
@@ -60,13 +59,13 @@ def sparse_tasks() -> tuple[Experiment, ...]:
     balancing = "cart_pole_swing_up_sparse(angle='cos_sin')"
     timid = TRPO(init_std=0.3, gae_lambda=0.98)
     lively = TRPO(gae_lambda=0.98, entropy_coef=0.03)
-    paid = (NoBonus(), prediction_error(1e-3), information_gain(1e-3), DEFAULT)
+    paid = (NoBonus(), prediction_error(1e-3), information_gain(1e-3))
     clipped = Scale(Clip(MedianRatio(VIME()), 0.0, 10.0), 1e-3)
     return (
         *(
             Experiment(env, agent, bonus, env_steps, seeds=20)
             for env, agent, eta, env_steps in tasks
-            for bonus in (NoBonus(), prediction_error(eta), information_gain(eta), DEFAULT)
+            for bonus in (NoBonus(), prediction_error(eta), information_gain(eta))
         ),
         *(Experiment(balancing, timid, bonus, 2_500_000, seeds=20) for bonus in paid),
         *(Experiment(balancing, lively, bonus, 2_500_000, seeds=20) for bonus in (*paid, clipped)),

@@ -66,7 +66,9 @@ DRAWN = {
         "mountain_car_sparse(power=0.0008)": {"trpo-visits": "information-gain-visits"},
     },
     ABLATION: {},
-    "information_gain_sparse": {WEAK: {"trpo-vime-bonus": "exact-gain-weak-mountain-car"}},
+    "information_gain_sparse": {
+        WEAK: {"trpo-vime-with-lastlayer-bonus": "exact-gain-weak-mountain-car"}
+    },
     "no_harm": {
         "memory_maze/9": {"returns": "no-harm-memory"},
         "labyrinth/7": {"returns": "no-harm-labyrinth"},

@@ -20,6 +20,8 @@ from explorax.report.read import find_runs, read_run
         (VIME, "VIME"),
         ("Scale(MedianRatio(VIME()), 1e-4)", "VIME"),
         ("VIME.paper()", "VIME.paper"),
+        ("ReturnShare(VIME(pool_size=9, model=LastLayer(power=0.5)))", "VIME with LastLayer"),
+        ("VIME(model=None)", "VIME"),
         ("Sum((Scale(VIME(), 1e-4), Scale(HashCount(bits=12), 0.1)))", "VIME + HashCount"),
         ("Sum(bonuses=(VIME(a=1), VIME(a=2)))", "VIME"),
         ("TRPO(hidden=(32,))", "TRPO"),
@@ -33,6 +35,16 @@ def test_short_names_leave_out_the_wrappers(expression: str, expected: str) -> N
 def test_a_differing_setting_is_shown_and_nothing_else() -> None:
     a, b = "VIME(hidden=(32,), prior_std=0.5)", "VIME(hidden=(32,), prior_std=0.1)"
     assert distinct_names([a, b]) == {a: "VIME (prior_std=0.5)", b: "VIME (prior_std=0.1)"}
+
+
+def test_a_model_makes_another_bonus_whose_own_settings_are_told_apart() -> None:
+    network = "VIME(pool_size=9, model=None)"
+    a, b = (f"VIME(pool_size=1, model=LastLayer(power={power}))" for power in (1.0, 0.5))
+    assert distinct_names([network, a, b]) == {
+        network: "VIME",
+        a: "VIME with LastLayer (power=1.0)",
+        b: "VIME with LastLayer (power=0.5)",
+    }
 
 
 def test_a_differing_wrapper_is_shown() -> None:

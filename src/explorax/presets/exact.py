@@ -23,7 +23,7 @@ def _with(model: LastLayer) -> Bonus:
 
 
 def information_gain_ablation() -> tuple[Experiment, ...]:
-    """What each part of the exact information gain is worth, in mazes and on mountain car.
+    """What each part of the exact information gain is worth, in a maze and on mountain car.
 
     In this order: no bonus; the default; without subtracting the mean; VIME's network scaled by the
     same rule; features of (s, a) with the expected gain and with the realized one; conditioned on
@@ -50,11 +50,11 @@ def information_gain_ablation() -> tuple[Experiment, ...]:
         replace(DEFAULT, bonus=RND()),
     )
     agent = TRPO(rollout_length=100)
-    mazes, car = [world[:2] for world in WORLDS[1:3]], WORLDS[3][:2]
-    worlds = ((watched(name), steps) for name, steps in (*mazes, car))
+    maze, car = WORLDS[2], WORLDS[3]
+    worlds = ((watched(maze[0]), maze[1]), car[:2], (watched(car[0]), car[1]))
     return tuple(
         Experiment(world, agent, bonus, env_steps)
-        for world, env_steps in (*worlds, car)
+        for world, env_steps in worlds
         for bonus in variants
     )
 

@@ -14,6 +14,7 @@ WRAPPERS = frozenset(
     {"Scale", "Decay", "Clip", "MedianRatio", "ReturnShare", "RunningMean", "RunningStd"}
 )
 JOINERS = {"Sum": " + ", "Product": " × "}
+MODEL = "model"  # the setting whose class makes another bonus of one: "VIME with LastLayer"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ def _short(node: ast.expr) -> str:
         return _short(inner[0])
     if name in JOINERS and inner:
         return JOINERS[name].join(dict.fromkeys(_short(part) for part in inner))
-    return NO_BONUS if name == "NoBonus" else bare(name)
+    if name == "NoBonus":
+        return NO_BONUS
+    keywords = node.keywords if isinstance(node, ast.Call) else []
+    models = [each.value for each in keywords if each.arg == MODEL]
+    parts = [bare(_class_name(each)) for each in models if isinstance(each, ast.Call)]
+    return " with ".join([bare(name), *parts])
 
 
 def short_name(expression: str) -> str:

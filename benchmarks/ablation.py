@@ -67,7 +67,7 @@ def draw(done: Comparison, path: Path) -> None:
     grouped = _grouped(done)
     page = Figure(figsize=(10.5, 5.2), layout="constrained")
     panels = page.subplots(1, len(grouped), sharey=True, squeeze=False)[0]
-    places = np.arange(len(VARIANTS))
+    places = range(len(VARIANTS))
     for panel, (env, runs) in zip(panels, grouped.items(), strict=True):
         every: list[Interval] = [bootstrap_interval([over_training(run)]) for run in runs]
         ours = every[DEFAULT]

@@ -27,13 +27,13 @@ from explorax.run.expressions import parse
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 ABLATION = "information_gain_ablation"
-TUNED = (
+TUNED: tuple[str, ...] = (
     "information_gain",
     ABLATION,
     "information_gain_sparse",
     "no_harm",
 )
-FIRST_SEED = dict.fromkeys(TUNED, 100)  # what was tuned, was tuned on seeds 0 to 9
+FIRST_SEED: dict[str, int] = dict.fromkeys(TUNED, 100)  # what was tuned, was tuned on seeds 0 to 9
 WEAK = "mountain_car_sparse(power=0.0008)"
 BALANCING = "cart_pole_swing_up_sparse(angle='cos_sin')"
 # Preset: environment, {end of the figure's file name as the report calls it: its name in the docs}.

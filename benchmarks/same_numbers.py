@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import explorax as ex
 
@@ -84,7 +85,9 @@ def digests() -> dict[str, str]:
     found = {}
     for env, agent, bonus in cases():
         with tempfile.TemporaryDirectory() as root:
-            given = dict(seeds=SEEDS, num_envs=ENVS, root=root, film=False, progress=False)
+            given: dict[str, Any] = dict(
+                seeds=SEEDS, num_envs=ENVS, root=root, film=False, progress=False
+            )
             result = ex.train(env, agent, bonus, ENV_STEPS, **given)
             text = (result.directory / "metrics.csv").read_bytes()
         name = f"{env} | {agent} | {bonus}"

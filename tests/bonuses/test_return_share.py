@@ -53,7 +53,7 @@ def test_what_is_paid_is_that_of_a_slow_loop(center):
     drawn = [rng.random((6, 2)) / (1 + n) for n in range(5)]
     bonus = ReturnShare(PaysObs(), share=0.5, discount=0.9, limit=1e6, warmup=20, center=center)
     got, told = runs(bonus, [rollout_of(each) for each in drawn])
-    mean, total, sums = None, np.zeros(2), []
+    mean, total, sums = 0.0, np.zeros(2), []
     for n, (amount, rows) in enumerate(zip(got, drawn, strict=True)):
         if 12 * n < 20:  # env steps before this rollout
             assert (amount == 0).all()
@@ -61,11 +61,11 @@ def test_what_is_paid_is_that_of_a_slow_loop(center):
         if center is not None:
             paid_before = len(sums) * 2
             weight = max(1 - np.exp(-12 / center), 12 / (paid_before + 12))
-            mean = (1 - weight) * (mean or 0.0) + weight * rows.mean()
+            mean = (1 - weight) * mean + weight * rows.mean()
         for row in rows:
-            total = 0.9 * total + row - (mean or 0.0)
+            total = 0.9 * total + row - mean
             sums.append(total)
-        want = 0.5 * (rows - (mean or 0.0)) / np.std(sums)
+        want = 0.5 * (rows - mean) / np.std(sums)
         np.testing.assert_allclose(amount, want, rtol=2e-4, atol=1e-6)
     assert ("mean" in told) == (center is not None)
     if center is not None:

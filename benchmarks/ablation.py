@@ -59,7 +59,11 @@ def table(done: Comparison) -> str:
             its = bootstrap_interval([over_training(run)])
             told.append(f"{solved}; {its.estimate:.2f} [{its.low:.2f}, {its.high:.2f}]")
         lines.append([variant, *told])
-    return common.table(["", *(f"`{env}`" for env in grouped)], lines)
+    text = common.table(["", *(f"`{env}`" for env in grouped)], lines)
+    return (
+        f"{text}\nSeeds solved; mean return over the whole training (interquartile mean with its "
+        "95 % interval).\n"
+    )
 
 
 def draw(done: Comparison, path: Path) -> None:
@@ -85,6 +89,6 @@ def draw(done: Comparison, path: Path) -> None:
         panel.tick_params(axis="y", length=0)
     panels[0].set_yticks(places, VARIANTS)
     panels[0].invert_yaxis()
-    page.supxlabel("mean return over the whole training (interquartile mean of seeds, 95 %)",
-                   fontsize=9.5)  # fmt: skip
+    label = "mean return over the whole training (interquartile mean of seeds, 95 %)"
+    page.supxlabel(label, fontsize=9.5)
     page.savefig(path, dpi=160)

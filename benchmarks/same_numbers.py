@@ -23,6 +23,7 @@ MAZE, HOST, HOST_TORQUE = "memory_maze/7", "gymnasium:CartPole-v1", "gymnasium:P
 SMALL = "hidden=(8,)"
 POLICY = f"rollout_length=16, {SMALL}, value_hidden=(8,)"
 REPLAY = f"{SMALL}, batch_size=8, rollout_length=4, updates_per_learn=2, warmup_env_steps=64"
+AUXILIARIES = "(PixelControl(cell=1), FeatureControl(), RewardPrediction(), ValueReplay())"
 # Agent: environments that it can act in.
 AGENTS = {
     f"TRPO({POLICY})": (CODES, TORQUE, HOST),
@@ -32,7 +33,7 @@ AGENTS = {
     f"PPO(rollout_length=16, {SMALL})": (CODES, TORQUE, HOST),
     f"PPO(rollout_length=16, {SMALL}, memory='gru')": (MAZE,),
     f"A2C({SMALL}, memory='lstm', sees_last=True)": (MAZE, HOST_TORQUE),
-    "UNREAL(windows=8, replay_capacity=640)": (MAZE,),
+    f"UNREAL(windows=8, replay_capacity=640, auxiliaries={AUXILIARIES})": (MAZE,),
     f"DQN({REPLAY})": (CODES, VECTOR, HOST),
     f"DQN({REPLAY}, optimism=1.0)": (CODES,),
     f"EnsembleDQN(DQN({REPLAY}), heads=3)": (CODES, HOST),

@@ -1,7 +1,6 @@
-"""A bonus sized by what the task pays, against a slow loop."""
+"""A bonus scaled by what the task pays, against a slow loop."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -154,4 +153,4 @@ def test_what_is_centered_may_be_negative_and_says_so():
 @pytest.mark.parametrize("setting", [{"center": 0}, {"limit": 0.0}, {"goal": float("inf")}])
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(InvalidSetting, match="must be"):
-        partial(ReturnShare, NoBonus())(**setting)
+        ReturnShare(NoBonus(), **setting)

@@ -53,6 +53,12 @@ def test_before_any_row_and_where_nothing_varies_rows_are_not_scaled():
     assert np.abs(out).max() < 0.01
 
 
+def test_a_deviation_that_is_not_a_number_stays_one():
+    """It must be told, and must not become the 1 of what never varied."""
+    broken = running.update(running.empty((2,)), jnp.asarray([[1.0, jnp.nan], [3.0, 0.0]]))
+    np.testing.assert_array_equal(running.std(broken), [1.0, np.nan])
+
+
 def test_what_is_far_out_is_clipped():
     moments = of([np.array([[-1.0], [1.0]], np.float32)], (1,))
     out = running.standardise(moments, jnp.array([[1e6], [-1e6]]), 5.0)

@@ -79,3 +79,14 @@ def test_the_figures_of_many_methods_are_saved(tmp_path):
     for path in paths:
         with Image.open(path) as image:
             assert min(image.size) > 300
+
+
+def test_a_name_longer_than_the_figure_leaves_room_for_the_lines(tmp_path):
+    for env in ENVS:
+        for value in (1, 2):
+            settings = ", ".join(f"setting_number_{n}={value}" for n in range(12))
+            plan = Plan(env=env, bonus=f"VIME({settings})", log_points=10, films=0, seeds=4)
+            make_run(tmp_path, plan, name=f"{env.replace('/', '-')}-{value}")
+    (path,) = (path for path in save_figures(tmp_path, tmp_path / "f") if "profile" in path.stem)
+    with Image.open(path) as image:
+        assert image.width > 2 * image.height

@@ -81,12 +81,9 @@ def draw_profiles(
     """Return the share of runs above each normalised score, a line per method."""
     with styled():
         ordered = sorted(profiles, key=lambda each: -float(each.share.mean()))
-        width = 4.2 if narrow else 8.6
         widest = max(len(each.method) for each in ordered)
         beside = 0.0 if narrow else 0.75 + 0.083 * widest
-        width = (
-            width if narrow else max(width, 5.0 + beside)
-        )  # room for the lines, whatever the name
+        width = 4.2 if narrow else max(8.6, 5.0 + beside)  # room for the lines beside long names
         below = _LEGEND_LINE * len(ordered) if narrow else 0.0
         tall = max(2.6, _LEGEND_LINE * len(ordered))
         layout = Layout(

@@ -34,7 +34,7 @@ AGENTS = {
     f"PPO(rollout_length=16, {SMALL}, memory='gru')": (MAZE,),
     f"A2C({SMALL}, memory='lstm', sees_last=True)": (MAZE, HOST_TORQUE),
     f"UNREAL(windows=8, replay_capacity=640, auxiliaries={AUXILIARIES})": (MAZE,),
-    f"DQN({REPLAY})": (CODES, VECTOR, HOST),
+    f"DQN({REPLAY})": (CODES, "mountain_car", HOST),
     f"DQN({REPLAY}, optimism=1.0)": (CODES,),
     f"EnsembleDQN(DQN({REPLAY}), heads=3)": (CODES, HOST),
     f"SoftQ({REPLAY})": (CODES, TORQUE, HOST_TORQUE),
